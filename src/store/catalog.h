@@ -14,7 +14,8 @@
  *      .  string area: node ids in UTF-8, not NUL-terminated
  *      .  Python part
  *
- * Valid when every offset and length lies inside the blob; catalog_open checks all of it once.
+ * Valid when every offset and length lies inside the blob and every group is below n_groups; catalog_open checks all
+ * of it once, so that nobody after it has to.
  */
 #ifndef HASTEN_CATALOG_H
 #define HASTEN_CATALOG_H
@@ -39,8 +40,11 @@ struct catalog {
     uint32_t n_groups;
     const struct catalog_item *items; /* in blob */
     const char *strings;              /* in blob */
+    const char *python;               /* in blob */
+    size_t python_size;
 };
 
+/* blob: borrowed as long as c is used, aligned to 4 bytes. On -1 c is empty. */
 int catalog_open(struct catalog *c, const void *blob, size_t size, struct err *err);
 const char *catalog_id(const struct catalog *c, uint32_t item, size_t *len); /* borrowed, not NUL-terminated */
 

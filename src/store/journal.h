@@ -18,21 +18,27 @@
 struct journal {
     int fd;             /* owned */
     bool in_memory;     /* the fd is a memfd */
-    bool moved;         /* became in_memory after records were written: readers need the new fd */
+    bool moved;         /* became in_memory after records were written: readers set their fd to this one and go on */
     uint64_t length;    /* bytes written and valid */
     uint64_t serial;    /* of the last record */
     struct str pending; /* owned: records not written yet */
     struct err trouble; /* why it is in memory; text "" while it is not */
 };
 
-/* Creates path (its folder must exist), or a memfd when path is NULL or cannot be written (then trouble says why). */
+/*
+ * Creates path (its folder must exist; a file of that name is another run's and never touched), or a memfd when path is
+ * NULL or cannot be created (then trouble says why). The caller ignores SIGXFSZ, or a file size limit ends the process.
+ */
 int journal_open(struct journal *j, const char *path, struct err *err);
 void journal_close(struct journal *j);
 
 /* Adds a record to pending: serial and crc are filled in here. payload: record->size bytes, borrowed. */
 void journal_add(struct journal *j, const struct record *record, const void *payload);
 
-/* Writes pending. A full disk moves the journal to memory (moved = true). -1 only when memory fails too. */
+/*
+ * Writes pending; a record stays pending until it is written. A full disk moves the journal to memory (moved = true).
+ * -1 only when memory fails too.
+ */
 int journal_flush(struct journal *j, struct err *err);
 
 /* Reading. The reader maps or reads what is there; it never blocks. */
@@ -44,11 +50,14 @@ struct journal_reader {
     uint64_t buffer_at;
 };
 
-/* Checks the magic. -1 with err when this is no journal ("'x' is not a hasten journal"). */
+/* Checks the magic. -1 with err when this is no journal; the caller knows and adds the file's name. */
 int journal_reader_open(struct journal_reader *r, int fd, struct err *err);
 void journal_reader_close(struct journal_reader *r);
 
-/* 1: *record and *payload (borrowed until the next call) are set; 0: nothing valid (yet); -1: reading failed, err. */
+/*
+ * 1: *record and *payload (borrowed until the next call, aligned to 8 bytes) are set; 0: nothing valid (yet); -1: reading
+ * failed, err.
+ */
 int journal_read(struct journal_reader *r, struct record *record, const void **payload, struct err *err);
 
 #endif

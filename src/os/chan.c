@@ -1,0 +1,85 @@
+#include "os/chan.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+int chan_pair(int ends[2])
+{
+    return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0 ? 0 : -errno;
+}
+
+int chan_send(int chan, const struct chan_msg *msg, const void *data, size_t n, int fd)
+{
+    struct iovec parts[2] = {
+        {.iov_base = (void *)(uintptr_t)msg, .iov_len = sizeof *msg},
+        {.iov_base = (void *)(uintptr_t)data, .iov_len = n},
+    };
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    struct msghdr head = {.msg_iov = parts, .msg_iovlen = n ? 2 : 1};
+    ssize_t done;
+
+    HS_CHECK(n <= CHAN_MAX_DATA);
+    if (fd >= 0) {
+        struct cmsghdr *c = &control.align;
+
+        head.msg_control = control.bytes;
+        head.msg_controllen = sizeof control.bytes;
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(c), &fd, sizeof fd);
+    }
+    do
+        done = sendmsg(chan, &head, MSG_NOSIGNAL);
+    while (done < 0 && errno == EINTR);
+    return done < 0 ? -errno : 0;
+}
+
+static int take_fd(struct msghdr *head)
+{
+    struct cmsghdr *c = CMSG_FIRSTHDR(head);
+    int fd = -1;
+
+    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
+        memcpy(&fd, CMSG_DATA(c), sizeof fd);
+    return fd;
+}
+
+int chan_recv(int chan, int wait_ms, struct chan_msg *msg, void *data, size_t *n, int *fd)
+{
+    struct pollfd ready = {.fd = chan, .events = POLLIN};
+    struct iovec parts[2] = {
+        {.iov_base = msg, .iov_len = sizeof *msg},
+        {.iov_base = data, .iov_len = CHAN_MAX_DATA},
+    };
+    union {
+        char bytes[CMSG_SPACE(sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    struct msghdr head = {
+        .msg_iov = parts, .msg_iovlen = 2, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+    ssize_t got;
+    int polled;
+
+    polled = poll(&ready, 1, wait_ms);
+    if (polled < 0)
+        return -errno;
+    if (polled == 0)
+        return -EAGAIN;
+    got = recvmsg(chan, &head, MSG_CMSG_CLOEXEC);
+    if (got < 0)
+        return errno == ECONNRESET ? 0 : -errno;
+    if (got == 0)
+        return 0;
+    if ((size_t)got < sizeof *msg)
+        return -EBADMSG;
+    *n = (size_t)got - sizeof *msg;
+    *fd = take_fd(&head);
+    return 1;
+}

@@ -1,0 +1,14 @@
+/* shm.h - anonymous shared memory: a file without a name that other processes reach by its descriptor. */
+#ifndef HASTEN_SHM_H
+#define HASTEN_SHM_H
+
+#include "base/base.h"
+
+/* A new, close-on-exec memory file of `size` zero bytes (not touched, so not yet paid for). Descriptor or -errno. */
+int shm_create(const char *name, size_t size);
+
+/* Maps the whole file. 0 and *memory, *size; or -errno (-EINVAL for an empty file). */
+int shm_map(int fd, bool writable, void **memory, size_t *size);
+void shm_unmap(void *memory, size_t size);
+
+#endif

@@ -1,0 +1,285 @@
+/* link.c - a worker's link to the run: takes tests from the plan, publishes results in its ring. */
+#include "py/native.h"
+
+#include "base/clock.h"
+#include "run/segment.h"
+
+#include <time.h>
+
+static struct {
+    struct segment segment;
+    struct plan_table plan;
+    struct slot *slot; /* own; NULL while not attached */
+    struct ring *ring;
+    uint32_t index;
+} mine;
+
+static PyObject *native_worker_attach(PyObject *self, PyObject *args)
+{
+    int segment_fd;
+    int plan_fd;
+    unsigned int index;
+    struct err err;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "iiI", &segment_fd, &plan_fd, &index))
+        return NULL;
+    if (segment_attach(&mine.segment, segment_fd, &err) < 0 || plan_table_attach(&mine.plan, plan_fd, &err) < 0)
+        return compat_raise(PyExc_RuntimeError, &err);
+    if (index >= mine.segment.head->n_slots) {
+        PyErr_SetString(PyExc_ValueError, "no such worker slot");
+        return NULL;
+    }
+    mine.slot = segment_slot(&mine.segment, index);
+    mine.ring = segment_ring(&mine.segment, index);
+    mine.index = index;
+    atomic_store_explicit(&mine.slot->state, SLOT_RUNNING, memory_order_release);
+    Py_RETURN_NONE;
+}
+
+static bool stopped(void)
+{
+    return atomic_load_explicit(&mine.segment.head->stop, memory_order_relaxed) != 0;
+}
+
+/* The worker with the most tests left that may be robbed; n_slots when there is none. */
+static uint32_t richest(void)
+{
+    const uint32_t n = mine.segment.head->n_slots;
+    uint32_t best = n;
+    uint32_t most = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        struct slot *slot = segment_slot(&mine.segment, i);
+        const uint32_t left = range_left(&slot->range);
+
+        if (i != mine.index && left > most) {
+            most = left;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static bool steal(void)
+{
+    const uint32_t n = mine.segment.head->n_slots;
+    const uint32_t *unit = plan_table_unit(&mine.plan);
+    const uint32_t best = richest();
+
+    if (best == n)
+        return false;
+    /* The richest may hold one started unit only: then anybody's will do. */
+    for (uint32_t k = 0; k < n; k++) {
+        const uint32_t i = (best + k) % n;
+        struct slot *victim = segment_slot(&mine.segment, i);
+        const bool dead = atomic_load_explicit(&victim->state, memory_order_acquire) == SLOT_DEAD;
+
+        if (i != mine.index && range_steal(&mine.slot->range, &victim->range, unit, dead))
+            return true;
+    }
+    return false;
+}
+
+static long take_item(void)
+{
+    while (!stopped()) {
+        const uint32_t at = range_take(&mine.slot->range);
+
+        if (at != RANGE_NONE) {
+            const uint32_t item = plan_table_order(&mine.plan)[at];
+
+            atomic_store_explicit(&mine.slot->claimed, item, memory_order_release);
+            return (long)item;
+        }
+        if (!steal())
+            return -1;
+    }
+    return -1;
+}
+
+static PyObject *native_worker_take(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyLong_FromLong(take_item());
+}
+
+static PyObject *native_worker_peek(PyObject *self, PyObject *args)
+{
+    const uint32_t at = stopped() ? RANGE_NONE : range_peek(&mine.slot->range);
+
+    (void)self;
+    (void)args;
+    return PyLong_FromLong(at == RANGE_NONE ? -1 : (long)plan_table_order(&mine.plan)[at]);
+}
+
+static PyObject *native_worker_begin(PyObject *self, PyObject *args)
+{
+    unsigned int item;
+    unsigned long long limit_ns = 0;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "I|K", &item, &limit_ns))
+        return NULL;
+    if (!limit_ns)
+        limit_ns = mine.segment.head->timeout_ns;
+    atomic_store_explicit(&mine.slot->started_ns, clock_now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&mine.slot->limit_ns, limit_ns, memory_order_relaxed);
+    atomic_store_explicit(&mine.slot->claimed, SEGMENT_NO_ITEM, memory_order_relaxed);
+    /* Release: who sees the item sees its start and limit. */
+    atomic_store_explicit(&mine.slot->current, item, memory_order_release);
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_worker_end(PyObject *self, PyObject *args)
+{
+    struct slot *slot = mine.slot;
+    const uint64_t ran =
+        clock_now_ns() - atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
+
+    (void)self;
+    (void)args;
+    atomic_store_explicit(&slot->current, SEGMENT_NO_ITEM, memory_order_release);
+    atomic_fetch_add_explicit(&slot->busy_ns, ran, memory_order_relaxed);
+    atomic_fetch_add_explicit(&slot->n_done, 1, memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
+/* Waits for room in the ring: the supervisor empties it every few milliseconds. */
+static void put_piece(const struct record *record, const char *payload)
+{
+    const struct timespec nap = {.tv_nsec = 200000};
+
+    if (ring_put(mine.ring, record, payload))
+        return;
+    Py_BEGIN_ALLOW_THREADS
+    while (!ring_put(mine.ring, record, payload))
+        nanosleep(&nap, NULL);
+    Py_END_ALLOW_THREADS
+}
+
+static void put_all(struct record *record, const char *payload, size_t size)
+{
+    const size_t most = ring_max_payload(mine.ring);
+    const uint32_t flags = record->flags;
+    size_t done = 0;
+
+    do {
+        const size_t piece = size - done < most ? size - done : most;
+
+        record->size = (uint32_t)piece;
+        record->flags = flags | (done + piece < size ? RECORD_MORE : 0u);
+        put_piece(record, payload + done);
+        done += piece;
+    } while (done < size);
+}
+
+static PyObject *native_worker_publish(PyObject *self, PyObject *args)
+{
+    struct record record = {0};
+    unsigned int type;
+    unsigned int outcome;
+    unsigned int flags;
+    unsigned int item;
+    unsigned long long start;
+    unsigned long long phase[3];
+    Py_buffer payload = {0};
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "IIIIKKKK|y*", &type, &outcome, &flags, &item, &start, &phase[0], &phase[1], &phase[2],
+                          &payload))
+        return NULL;
+    record.type = (uint16_t)type;
+    record.outcome = (uint16_t)outcome;
+    record.flags = flags;
+    record.item = item;
+    record.slot = mine.index;
+    record.start_ns = start;
+    record.setup_ns = phase[0];
+    record.call_ns = phase[1];
+    record.teardown_ns = phase[2];
+    if (payload.len > (Py_ssize_t)RECORD_MAX_PAYLOAD) {
+        PyBuffer_Release(&payload);
+        PyErr_SetString(PyExc_ValueError, "a result of over 1 GiB");
+        return NULL;
+    }
+    put_all(&record, payload.buf, (size_t)payload.len);
+    if (payload.obj)
+        PyBuffer_Release(&payload);
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_worker_failed(PyObject *self, PyObject *args)
+{
+    struct segment_head *head = mine.segment.head;
+    const uint32_t n = 1 + atomic_fetch_add_explicit(&head->n_failed, 1, memory_order_relaxed);
+
+    (void)self;
+    (void)args;
+    if (head->max_fail && n >= head->max_fail)
+        atomic_store_explicit(&head->stop, 1, memory_order_relaxed);
+    return PyLong_FromUnsignedLong(n);
+}
+
+static PyObject *native_worker_stop(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    atomic_store_explicit(&mine.segment.head->stop, 1, memory_order_relaxed);
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_worker_stopped(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyBool_FromLong(stopped());
+}
+
+static PyObject *native_worker_pause(PyObject *self, PyObject *arg)
+{
+    const int on = PyObject_IsTrue(arg);
+
+    (void)self;
+    if (on < 0)
+        return NULL;
+    if (mine.slot) {
+        atomic_store_explicit(&mine.slot->started_ns, clock_now_ns(), memory_order_relaxed);
+        atomic_store_explicit(&mine.slot->paused, (uint32_t)on, memory_order_release);
+    }
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_worker_leave(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    atomic_store_explicit(&mine.slot->leaving_ns, clock_now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&mine.slot->state, SLOT_LEAVING, memory_order_release);
+    Py_RETURN_NONE;
+}
+
+PyMethodDef worker_methods[] = {
+    {"worker_attach", native_worker_attach, METH_VARARGS,
+     "worker_attach(segment_fd, plan_fd, slot)\n\nThis process is the worker of that slot. RuntimeError when the "
+     "shared memory is not of this version."},
+    {"worker_take", native_worker_take, METH_NOARGS,
+     "worker_take() -> int\n\nThe next test's index in the catalog: from the own range, else stolen; -1 when none."},
+    {"worker_peek", native_worker_peek, METH_NOARGS,
+     "worker_peek() -> int\n\nThe test that worker_take would give now, or -1; it may be stolen meanwhile."},
+    {"worker_begin", native_worker_begin, METH_VARARGS,
+     "worker_begin(item, limit_ns=0)\n\nThis test runs now; limit_ns 0: the run's --timeout."},
+    {"worker_end", native_worker_end, METH_NOARGS, "worker_end()\n\nThe test is over and its result published."},
+    {"worker_publish", native_worker_publish, METH_VARARGS,
+     "worker_publish(type, outcome, flags, item, start_ns, setup_ns, call_ns, teardown_ns, payload=b'')\n\nOne record "
+     "(store/record.h) into the ring; waits while the ring is full."},
+    {"worker_failed", native_worker_failed, METH_NOARGS,
+     "worker_failed() -> int\n\nCounts a failure of the run and stops the run at --maxfail."},
+    {"worker_stop", native_worker_stop, METH_NOARGS, "worker_stop()\n\nNo worker starts another test."},
+    {"worker_stopped", native_worker_stopped, METH_NOARGS, "worker_stopped() -> bool"},
+    {"worker_pause", native_worker_pause, METH_O,
+     "worker_pause(on)\n\nA debugger holds this worker: no time limit until worker_pause(False)."},
+    {"worker_leave", native_worker_leave, METH_NOARGS, "worker_leave()\n\nNo more tests for this worker."},
+    {NULL, NULL, 0, NULL},
+};

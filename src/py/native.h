@@ -1,0 +1,17 @@
+/*
+ * native.h - the functions of hasten._native, one table per source file.
+ *
+ * State is per process, not per interpreter: a process plays one role of one run. Everything is called from the main
+ * thread with the GIL held, and gives the GIL up while it waits.
+ */
+#ifndef HASTEN_NATIVE_H
+#define HASTEN_NATIVE_H
+
+#include "py/compat.h"
+
+extern PyMethodDef channel_methods[];  /* channel.c: messages and memory files */
+extern PyMethodDef worker_methods[];   /* link.c: take tests, publish results */
+extern PyMethodDef template_methods[]; /* fork.c: the template's loop */
+extern PyMethodDef journal_methods[];  /* tail.c: the reporter reads the journal */
+
+#endif

@@ -1,0 +1,77 @@
+/* tail.c - the reporter reads the run's journal (store/journal.h) while the supervisor writes it. */
+#include "py/native.h"
+
+#include "store/journal.h"
+
+#include <unistd.h>
+
+static struct {
+    struct journal_reader reader;
+    bool open;
+    int fd; /* owned */
+} tail;
+
+static PyObject *native_journal_attach(PyObject *self, PyObject *arg)
+{
+    const long fd = PyLong_AsLong(arg);
+    struct err err;
+
+    (void)self;
+    if (fd == -1 && PyErr_Occurred())
+        return NULL;
+    if (tail.open) { /* the journal has moved to memory: same bytes, same offsets */
+        close(tail.fd);
+        tail.fd = (int)fd;
+        tail.reader.fd = (int)fd;
+        Py_RETURN_NONE;
+    }
+    if (journal_reader_open(&tail.reader, (int)fd, &err) < 0)
+        return compat_raise(PyExc_RuntimeError, &err);
+    tail.fd = (int)fd;
+    tail.open = true;
+    Py_RETURN_NONE;
+}
+
+static PyObject *one_record(const struct record *r, const void *payload)
+{
+    return Py_BuildValue("(IIIIIKKKKy#)", r->type, r->outcome, r->flags, r->item, r->slot,
+                         (unsigned long long)r->start_ns, (unsigned long long)r->setup_ns,
+                         (unsigned long long)r->call_ns, (unsigned long long)r->teardown_ns, (const char *)payload,
+                         (Py_ssize_t)r->size);
+}
+
+static PyObject *native_journal_read(PyObject *self, PyObject *args)
+{
+    unsigned int most = 256;
+    PyObject *list; /* owned */
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "|I", &most))
+        return NULL;
+    list = PyList_New(0);
+    while (list && most--) {
+        struct record record;
+        const void *payload;
+        struct err err;
+        PyObject *tuple; /* owned */
+        const int got = journal_read(&tail.reader, &record, &payload, &err);
+
+        if (got == 0)
+            break;
+        tuple = got > 0 ? one_record(&record, payload) : compat_raise(PyExc_RuntimeError, &err);
+        if (!tuple || PyList_Append(list, tuple) < 0)
+            Py_CLEAR(list);
+        Py_XDECREF(tuple);
+    }
+    return list;
+}
+
+PyMethodDef journal_methods[] = {
+    {"journal_attach", native_journal_attach, METH_O,
+     "journal_attach(fd)\n\nReads this journal from its start, or goes on in its copy when one is read already. Takes "
+     "the descriptor over."},
+    {"journal_read", native_journal_read, METH_VARARGS,
+     "journal_read(most=256) -> list of (type, outcome, flags, item, slot, start_ns, setup_ns, call_ns, teardown_ns, "
+     "payload)\n\nThe next records that are there, at most `most`; empty when there is nothing new."},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,36 @@
+/*
+ * wire.h - the messages between the supervisor (S), the reporter (R), the template (Z) and workers (W).
+ *
+ * Few per run and none per test: results go through the rings (ring.h). R and Z each have a channel (os/chan.h) to S;
+ * every worker gets one with its WIRE_FORK, whose other end only S holds: its end of file is how a worker learns that S
+ * is gone. Blobs travel as descriptors of memory files.
+ */
+#ifndef HASTEN_WIRE_H
+#define HASTEN_WIRE_H
+
+enum wire_type {
+    /* R -> S */
+    WIRE_CONFIG = 1, /* data: "key=value\n" lines, see run/options.h */
+    WIRE_INPUTS,     /* fd: pickled list of workerinput, one for each slot. S passes it on to Z */
+    WIRE_STOP,       /* start no more tests; data: why */
+    WIRE_PLAIN,      /* this process runs everything itself; data: why */
+    /* Z or W -> S */
+    WIRE_CATALOG,    /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do) */
+    WIRE_ABORT,      /* fd: payload of a RECORD_INTERRUPT: collection could not end */
+    WIRE_EARLY,      /* this suite needs the early start; data: why, one line */
+    WIRE_FORKED,     /* slot, a: pid */
+    WIRE_EXITED,     /* slot, a: pid, b: wait status */
+    WIRE_MISSING,    /* W that collected for itself: a: tests of the catalog that it does not have */
+    WIRE_HELLO,      /* Z: waits for WIRE_SEGMENT and WIRE_INPUTS; a: pid */
+    /* S -> Z or W */
+    WIRE_SEGMENT,    /* fd: segment.h */
+    WIRE_PLAN,       /* fd: plan table, see segment.h */
+    WIRE_FORK,       /* slot, fd: the worker's channel */
+    WIRE_QUIT,       /* nothing more to do; a: 1 when a worker has ended the session properly */
+    /* S -> R */
+    WIRE_JOURNAL,    /* fd: the journal; replaces an earlier one at the same offsets */
+    WIRE_ADVANCE,    /* a: valid bytes of the journal */
+    WIRE_CONFIGURED, /* a: workers; data: id of the run */
+};
+
+#endif
