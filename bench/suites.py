@@ -1,0 +1,193 @@
+"""The open corpus on disk: what a suite is, and how its sources and environments come into the cache.
+
+cache/
+  sdists/                  source distributions, as downloaded
+  tools/                   an environment with pip, used for all the others
+  xdist/                   pytest-xdist alone: on PYTHONPATH for the runs that are to have it, and for no others
+  recorder/                link to recorder.py, so that nothing else of this folder is importable in a run
+  wheels/                  hasten, when it was built from a folder
+  <suite>/src/             the unpacked source distribution: the working directory of every run
+  <suite>/plain, hasten/   two environments, equal but for hasten: the reference must not know that hasten exists
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import venv
+
+HERE = pathlib.Path(__file__).resolve().parent
+DEFAULT_CACHE = HERE.parent / ".cache" / "corpus"
+PYTEST = "pytest==9.2.0"
+XDIST = "pytest-xdist==3.8.0"
+
+
+@dataclasses.dataclass
+class Suite:
+    name: str
+    version: str
+    tests: list
+    src: str = "."
+    args: list = dataclasses.field(default_factory=list)
+    deps: list = dataclasses.field(default_factory=list)
+    install: bool = False  # the distribution itself is installed too: its tests read its metadata
+    count: str = ""
+
+    @property
+    def requirement(self):
+        return f"{self.name}=={self.version}"
+
+
+class Cache:
+    """Paths in the cache, made absolute: runs have another working directory."""
+
+    def __init__(self, root):
+        self.root = pathlib.Path(root).resolve()
+        self.sdists = self.root / "sdists"
+        self.wheels = self.root / "wheels"
+        self.xdist = self.root / "xdist"
+        self.recorder = self.root / "recorder"
+        self.tools = self.root / "tools"
+
+    def source(self, suite):
+        return self.root / suite.name / "src"
+
+    def environment(self, suite, kind):
+        return self.root / suite.name / kind
+
+    def python(self, suite, kind="plain"):
+        return self.environment(suite, kind) / "bin" / "python"
+
+
+def load(names=(), path=HERE / "corpus.toml"):
+    """The suites of the corpus, all or the named ones, in the order of the file."""
+    entries = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))["suite"]
+    suites = [Suite(**entry) for entry in entries]
+    unknown = set(names) - {suite.name for suite in suites}
+    if unknown:
+        raise SystemExit(f"no such suite: {', '.join(sorted(unknown))}; there are {', '.join(s.name for s in suites)}")
+    return [suite for suite in suites if not names or suite.name in names]
+
+
+def prepare(cache, suites, hasten):
+    """Makes everything that runs of these suites need. hasten: a wheel, a folder to build one from, or None."""
+    for folder in (cache.sdists, cache.wheels, cache.recorder):
+        folder.mkdir(parents=True, exist_ok=True)
+    link = cache.recorder / "recorder.py"
+    if not link.exists():
+        link.unlink(missing_ok=True)
+        link.symlink_to(HERE / "recorder.py")
+    _make_environment(cache.tools, with_pip=True)
+    with Stamp(cache.xdist, [XDIST, constraints()]) as stamp:
+        if stamp.stale:
+            shutil.rmtree(cache.xdist, ignore_errors=True)
+            _pip(cache, "install", "--target", cache.xdist, "--no-deps", XDIST, "execnet")
+    wheel = build_wheel(cache, hasten) if hasten else None
+    for suite in suites:
+        _prepare_suite(cache, suite)
+        if wheel:
+            _install_hasten(cache, suite, wheel)
+        print(f"{suite.name}: ready", flush=True)
+
+
+def _prepare_suite(cache, suite):
+    source = cache.source(suite)
+    with Stamp(source, [suite.requirement]) as stamp:
+        if stamp.stale:
+            _unpack(_download(cache, suite), source)
+    for kind in ("plain", "hasten"):
+        wanted = [PYTEST, *suite.deps] + ([suite.requirement] if suite.install else [])
+        with Stamp(cache.environment(suite, kind), [*wanted, constraints(), sys.version]) as stamp:
+            if stamp.stale:
+                shutil.rmtree(cache.environment(suite, kind), ignore_errors=True)
+                _make_environment(cache.environment(suite, kind), with_pip=False)
+                _pip_into(cache, suite, kind, "-c", HERE / "constraints.txt", *wanted)
+
+
+def _download(cache, suite):
+    """The path of the source distribution. Its build backend runs for the metadata, from wheels: only it is built."""
+    # PEP 625 normalises names, older distributions do not: ask for what is there, do not guess.
+    wanted = {f"{spelling}-{suite.version}.tar.gz" for spelling in (suite.name, suite.name.replace("_", "-"))}
+    found = [path for path in cache.sdists.iterdir() if path.name in wanted]
+    if not found:
+        _pip(cache, "download", "--no-binary", suite.name, "--no-deps", "-d", cache.sdists, suite.requirement)
+        found = [path for path in cache.sdists.iterdir() if path.name in wanted]
+    if not found:
+        raise SystemExit(f"{suite.requirement}: pip left no source distribution in {cache.sdists}")
+    return found[0]
+
+
+def _unpack(archive, target):
+    """Unpacks into target, without the folder that a source distribution has at its top."""
+    work = target.with_name("unpacking")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.rmtree(target, ignore_errors=True)
+    with tarfile.open(archive) as tar:
+        tar.extractall(work, filter="data")
+    (top,) = work.iterdir()
+    top.rename(target)
+    work.rmdir()
+
+
+def build_wheel(cache, hasten):
+    """The path of hasten's wheel, built first when a folder was given."""
+    path = pathlib.Path(hasten).resolve()
+    if path.is_file():
+        return path
+    shutil.rmtree(cache.wheels, ignore_errors=True)
+    _pip(cache, "wheel", "--no-deps", "-w", cache.wheels, path)
+    (wheel,) = cache.wheels.glob("*.whl")
+    return wheel
+
+
+def _install_hasten(cache, suite, wheel):
+    """Puts the wheel into the suite's own environment, unless this very wheel is there."""
+    marker = cache.environment(suite, "hasten") / "hasten.sha256"
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    if not marker.exists() or marker.read_text() != digest:
+        _pip_into(cache, suite, "hasten", "--no-deps", "--force-reinstall", wheel)
+        marker.write_text(digest)
+
+
+def constraints():
+    return (HERE / "constraints.txt").read_text(encoding="utf-8")
+
+
+def _make_environment(path, with_pip):
+    if not (path / "bin" / "python").exists():
+        venv.create(path, symlinks=True, with_pip=with_pip)
+
+
+def _pip(cache, command, *arguments, python=None):
+    target = ["--python", python] if python else []
+    argv = [cache.tools / "bin" / "python", "-m", "pip", *target, command, "-q", *arguments]
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE")}
+    subprocess.run([str(part) for part in argv], check=True, env=env)
+
+
+def _pip_into(cache, suite, kind, *arguments):
+    _pip(cache, "install", *arguments, python=cache.python(suite, kind))
+
+
+class Stamp:
+    """Remembers beside a folder what it was made from: `stale` says that it has to be made again."""
+
+    def __init__(self, folder, made_from):
+        self.path = folder.with_name(folder.name + ".stamp")
+        self.text = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()
+        present = folder.exists() and self.path.exists()
+        self.stale = not present or self.path.read_text() != self.text
+
+    def __enter__(self):
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind is None:
+            self.path.write_text(self.text)
