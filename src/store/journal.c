@@ -259,9 +259,11 @@ int journal_read(struct journal_reader *r, struct record *record, const void **p
     const char *bytes = valid_here(r, &found, &needed);
 
     /*
-     * What is in the buffer may be older than the file: look again, at most twice (the second time with room for a
-     * record larger than the read-ahead, whose size the first look told).
+     * What is in the buffer may be older than the file, its sizes too: look again, at most twice (the second time with
+     * room for a record larger than the read-ahead, whose size the first look told).
      */
+    if (!bytes)
+        needed = sizeof found;
     for (int look = 0; !bytes && look < 2; look++) {
         const int64_t left = bytes_left(r, err);
 
