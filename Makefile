@@ -1,0 +1,128 @@
+# hasten: `make help` lists what there is. PYTHON=python3.13 chooses the interpreter of a new .venv.
+.DEFAULT_GOAL := dev
+.SHELLFLAGS := -eu -c
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+JOBS ?= 2
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+# meson finds the Python to build for, ninja and the linters on PATH.
+IN_VENV := PATH="$(abspath $(BIN)):$$PATH"
+MESON := $(IN_VENV) $(BIN)/meson
+PYTEST := $(IN_VENV) $(BIN)/pytest
+C_FILES = $(shell git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'tests/unit/*.[ch]' 'tests/fuzz/*.c')
+SAN_PYTEST = tests/python
+S ?= 60
+
+.PHONY: help dev build venv test check asan tsan memcheck fuzz tidy fmt fmt-check lint headers layers sizes bench \
+	corpus ready dist docs clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(VENV)/.ready: tools/requirements.txt
+	tools/bootstrap.sh
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q -r tools/requirements.txt
+	touch $@
+
+$(VENV)/.lint: tools/requirements-lint.txt | $(VENV)/.ready
+	$(PY) -m pip install -q -r tools/requirements-lint.txt
+	touch $@
+
+build: $(VENV)/.ready
+	test -f build/dev/build.ninja || $(MESON) setup build/dev >/dev/null
+	$(PY) tools/sources.py . .c .py .pyi > build/dev/sources.new
+	cmp -s build/dev/sources.new build/dev/sources || $(MESON) setup --reconfigure build/dev >/dev/null
+	mv build/dev/sources.new build/dev/sources
+	$(IN_VENV) ninja -C build/dev -j $(JOBS) --quiet
+
+dev: build ## .venv, build/dev and the links that make .venv/bin/hasten and `import hasten` use this tree
+	$(PY) tools/develop.py build/dev
+	ln -sf build/dev/compile_commands.json compile_commands.json
+
+test: dev ## all tests: C units by meson, then tests/ by pytest
+	status=0; \
+	$(MESON) test -C build/dev --print-errorlogs --num-processes $(JOBS) || status=1; \
+	$(PYTEST) tests || status=1; \
+	exit $$status
+
+check: dev ## the quick part of the tests, under a minute: C units, tests/python, and the rules of the tree
+	$(MESON) test -C build/dev --print-errorlogs --num-processes $(JOBS)
+	$(PYTEST) -q tests/python
+	$(PY) tools/layers.py
+	$(PY) tools/sizes.py
+
+asan: dev ## C units, and tests/python inside an instrumented extension, under AddressSanitizer and UBSan
+	test -f build/asan/build.ninja || $(MESON) setup build/asan -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	$(IN_VENV) ninja -C build/asan -j $(JOBS) --quiet
+	UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 $(MESON) test -C build/asan --print-errorlogs
+	suffix=$$($(PY) -c 'import sysconfig; print(sysconfig.get_config_var("EXT_SUFFIX"))'); \
+	if test -f build/asan/_native$$suffix; then \
+		rm -rf build/asan/site && mkdir -p build/asan/site && cp -r python/hasten build/asan/site/; \
+		rm -f build/asan/site/hasten/_native*.so && cp build/asan/_native$$suffix build/asan/site/hasten/; \
+		LD_PRELOAD=$$(cc -print-file-name=libasan.so) ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
+		PYTHONPATH=build/asan/site HASTEN_SANITIZED=1 $(PYTEST) -q $(SAN_PYTEST); \
+	fi
+
+tsan: dev ## C units under ThreadSanitizer
+	test -f build/tsan/build.ninja || $(MESON) setup build/tsan -Db_sanitize=thread -Db_lundef=false >/dev/null
+	$(MESON) test -C build/tsan --print-errorlogs
+
+memcheck: dev ## C units under valgrind
+	$(MESON) test -C build/dev --print-errorlogs --timeout-multiplier 10 \
+		--wrapper 'valgrind -q --error-exitcode=3 --leak-check=full --errors-for-leak-kinds=definite'
+
+fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name
+	test -f build/fuzz/build.ninja || CC=clang $(MESON) setup build/fuzz -Dfuzz=true -Dtests=disabled \
+		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	$(IN_VENV) ninja -C build/fuzz -j $(JOBS) --quiet
+	for target in build/fuzz/tests/fuzz/fuzz_$(or $(T),*); do \
+		test -x $$target -a -f $$target || continue; \
+		corpus=build/fuzz/corpus/$$(basename $$target); mkdir -p $$corpus; \
+		echo "$$target, $(S) s"; $$target -max_total_time=$(S) -verbosity=0 -print_final_stats=1 $$corpus || exit 1; \
+	done
+
+tidy: dev ## clang-tidy over src/ with build/dev's commands
+	$(IN_VENV) clang-tidy --quiet -p build/dev $$(git ls-files 'src/*.c')
+
+fmt: $(VENV)/.lint ## rewrites C and Python in the project's format
+	$(IN_VENV) clang-format -i $(C_FILES)
+	$(BIN)/ruff format --quiet python tests/python tests/e2e tools bench
+	$(BIN)/ruff check --fix --quiet python tests/python tests/e2e tools bench
+
+fmt-check: $(VENV)/.lint ## says what fmt would change
+	$(IN_VENV) clang-format --dry-run --Werror $(C_FILES)
+	$(BIN)/ruff format --check --quiet python tests/python tests/e2e tools bench
+
+lint: $(VENV)/.lint dev ## ruff and strict mypy
+	$(BIN)/ruff check python tests/python tests/e2e tools bench
+	$(BIN)/mypy
+
+headers: ## every header compiles alone
+	$(PYTHON) tools/headers.py
+
+layers: ## includes point one way only
+	$(PYTHON) tools/layers.py
+
+sizes: ## files of at most 600 lines, functions of at most 80
+	$(PYTHON) tools/sizes.py
+
+bench: dev ## interleaved measurements; ARGS=... goes to bench/ab.py
+	$(PY) bench/ab.py $(ARGS)
+
+corpus: dev ## real projects' suites: the same outcomes as plain pytest; ARGS=... goes to bench/corpus.py
+	$(PY) bench/corpus.py $(ARGS)
+
+ready: check asan lint fmt-check headers tidy ## what a commit must pass
+
+dist: $(VENV)/.lint ## wheels for PYTHONS="python3.11 ..." in dist/, checked and repaired by auditwheel, and the source
+	PY="$(abspath $(PY))" PATH="$(abspath $(BIN)):$$PATH" tools/dist.sh $(or $(PYTHONS),$(PYTHON))
+
+docs: dev ## docs/reference/cli.md from the tables of options
+	$(BIN)/hasten reference > docs/reference/cli.md
+
+clean: ## removes build/, .venv and dist
+	rm -rf build dist $(VENV) compile_commands.json

@@ -1,0 +1,49 @@
+#!/bin/sh
+# Makes a fresh Debian or Ubuntu machine able to build hasten and run its tests. Does nothing when all is there.
+# Needs root only when something is missing: runs apt-get as root or by sudo, else prints the line to run.
+set -eu
+
+header() { printf '#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>\n#include <%s>\n' "$1" | cc "-I${2:-/usr/include}" -E - >/dev/null 2>&1; }
+python_include() { python3 -c 'import sysconfig; print(sysconfig.get_path("include"))'; }
+
+missing=
+need() { # need PACKAGE COMMAND...: notes PACKAGE when COMMAND fails
+    package=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $package"
+}
+
+need gcc command -v cc
+need make command -v make
+need pkg-config command -v pkg-config
+need python3-venv python3 -c 'import venv, ensurepip'
+if command -v cc >/dev/null 2>&1; then
+    need libc6-dev header stdio.h
+    need python3-dev header Python.h "$(python_include)"
+    need libcmocka-dev header cmocka.h
+    need libsqlite3-dev header sqlite3.h
+else
+    missing="$missing libc6-dev python3-dev libcmocka-dev libsqlite3-dev"
+fi
+need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
+
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "bootstrap: missing, by their Debian names:$missing; install them and start again" >&2
+    exit 1
+fi
+if [ "$(id -u)" = 0 ]; then
+    root=
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+    root=sudo
+else
+    echo "bootstrap: some packages are missing; run this as root and start again:" >&2
+    echo "  apt-get update && apt-get install --no-install-recommends -y$missing" >&2
+    exit 1
+fi
+echo "bootstrap: installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+$root apt-get update -q
+# shellcheck disable=SC2086 # a list of words
+$root apt-get install -q -y --no-install-recommends $missing
