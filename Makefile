@@ -75,15 +75,19 @@ memcheck: dev ## C units under valgrind
 	$(MESON) test -C build/dev --print-errorlogs --timeout-multiplier 10 \
 		--wrapper 'valgrind -q --error-exitcode=3 --leak-check=full --errors-for-leak-kinds=definite'
 
-fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name
+fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name; what it finds stays in build/fuzz/found
 	test -f build/fuzz/build.ninja || CC=clang $(MESON) setup build/fuzz -Dfuzz=true -Dtests=disabled \
 		-Db_sanitize=address,undefined -Db_lundef=false >/dev/null
+	$(MESON) setup --reconfigure build/fuzz >/dev/null
 	$(IN_VENV) ninja -C build/fuzz -j $(JOBS) --quiet
+	status=0; mkdir -p build/fuzz/found; \
 	for target in build/fuzz/tests/fuzz/fuzz_$(or $(T),*); do \
-		test -x $$target -a -f $$target || continue; \
+		test -f $$target -a -x $$target || continue; \
 		corpus=build/fuzz/corpus/$$(basename $$target); mkdir -p $$corpus; \
-		echo "$$target, $(S) s"; $$target -max_total_time=$(S) -verbosity=0 -print_final_stats=1 $$corpus || exit 1; \
-	done
+		echo "$$target, $(S) s"; \
+		$$target -max_total_time=$(S) -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz/found/ $$corpus \
+			|| status=1; \
+	done; exit $$status
 
 tidy: dev ## clang-tidy over src/ with build/dev's commands
 	$(IN_VENV) clang-tidy --quiet -p build/dev $$(git ls-files 'src/*.c')
