@@ -28,10 +28,14 @@ struct range {
     _Atomic uint64_t word;
 };
 
-/* Only while nobody else uses this range, or when it is empty (its owner may only find it filled). */
+/*
+ * For a range that is empty and whose owner does not run (not yet, or dead): an owner that steals at the same moment
+ * would overwrite it. Others may look at it and steal from it all the while. To give a running crowd more work, keep a
+ * range that nobody owns, set that, and let them steal from it as from a dead one.
+ */
 void range_set(struct range *range, uint32_t lo, uint32_t hi);
 
-uint32_t range_left(const struct range *range);                       /* hi - lo at this moment */
+uint32_t range_left(const struct range *range);                         /* hi - lo at this moment */
 void range_read(const struct range *range, uint32_t *lo, uint32_t *hi); /* one consistent look */
 
 /* The front position, or RANGE_NONE when empty. */
@@ -42,8 +46,8 @@ uint32_t range_peek(const struct range *range);
 
 /*
  * Moves about half of victim's positions (its back part, whole units) into thief, which must be empty and owned by the
- * caller. unit: the table described above, borrowed. victim_dead: its owner will take no more, so a started unit may
- * be taken too. Returns the number of positions moved, 0 when nothing can be.
+ * caller. Everything is taken when only one unit is left and not started. unit: the table described above, borrowed;
+ * it never falls. victim_dead: its owner will take no more, so a started unit may be taken too. Returns the number of positions moved, 0 when nothing can be.
  */
 uint32_t range_steal(struct range *thief, struct range *victim, const uint32_t *unit, bool victim_dead);
 
