@@ -89,8 +89,8 @@ fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name; 
 			|| status=1; \
 	done; exit $$status
 
-tidy: dev ## clang-tidy over src/ with build/dev's commands
-	$(IN_VENV) clang-tidy --quiet -p build/dev $$(git ls-files 'src/*.c')
+tidy: $(VENV)/.lint dev ## clang-tidy over src/ with build/dev's commands
+	git ls-files 'src/*.c' | $(IN_VENV) xargs -P $(JOBS) -n 4 clang-tidy --quiet -p build/dev
 
 fmt: $(VENV)/.lint ## rewrites C and Python in the project's format
 	$(IN_VENV) clang-format -i $(C_FILES)

@@ -12,8 +12,8 @@ import sysconfig
 
 def compiler_says(root: pathlib.Path, header: pathlib.Path) -> str:
     """What the compiler has against a file that includes only this header; "" for nothing."""
-    command = [os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-fsyntax-only", "-Wall", "-Wextra", "-Werror"]
-    command += ["-Wno-unused-function", f"-I{root / 'src'}"]
+    command = [os.environ.get("CC", "cc"), "-std=gnu11", "-D_GNU_SOURCE", "-fsyntax-only", f"-I{root / 'src'}"]
+    command += ["-Wall", "-Wextra", "-Werror", "-Wno-unused-function"]
     if header.parent.name == "py":
         command.append(f"-I{sysconfig.get_path('include')}")
     line = f'#include "{header.relative_to(root / "src")}"\n'

@@ -24,7 +24,7 @@ RANKS = {
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
 
 
-def folder_of(path: pathlib.Path) -> str:
+def folder_of(path: pathlib.PurePath) -> str:
     return path.parts[0] if len(path.parts) > 1 else path.stem
 
 

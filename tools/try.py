@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-import xml.etree.ElementTree as xml
+from xml.etree import ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "try"
@@ -42,28 +42,28 @@ def environment(name: str, *packages: str) -> pathlib.Path:
 
 def install_hasten(scripts: pathlib.Path) -> None:
     path = f"{scripts}{os.pathsep}{os.environ['PATH']}"
-    command = [scripts / "python", "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
-    run(*command, "--force-reinstall", ROOT, env={**os.environ, "PATH": path})
+    pip = [f"{scripts}/python", "-m", "pip", "install", "-q", "--no-deps", "--no-build-isolation"]
+    run(*pip, "--force-reinstall", ROOT, env={**os.environ, "PATH": path})
 
 
 def suite(scripts: pathlib.Path) -> pathlib.Path:
     """The unpacked source distribution; downloaded once."""
     folder = WORK / f"{PROJECT}-{VERSION}"
     if not folder.exists():
-        command = [scripts / "python", "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d", WORK]
-        run(*command, f"{PROJECT}=={VERSION}")
+        pip = [f"{scripts}/python", "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
+        run(*pip, "-d", WORK, f"{PROJECT}=={VERSION}")
         run("tar", "-xzf", WORK / f"{PROJECT}-{VERSION}.tar.gz", "-C", WORK)
     return folder
 
 
-def outcome(case: xml.Element) -> str:
+def outcome(case: ElementTree.Element) -> str:
     return ",".join(sorted({child.tag for child in case} & {"failure", "error", "skipped"})) or "passed"
 
 
 def outcomes(report: pathlib.Path) -> Outcomes:
     """What a JUnit file says: every test's outcomes, in no order."""
     found: Outcomes = {}
-    for case in xml.parse(report).getroot().iter("testcase"):
+    for case in ElementTree.parse(report).getroot().iter("testcase"):
         found.setdefault((case.get("classname", ""), case.get("name", "")), []).append(outcome(case))
     return {key: sorted(values) for key, values in found.items()}
 

@@ -46,10 +46,10 @@ static inline bool trace_on(void)
 /* fields[0] is the event's name; n counts it. */
 void trace_write(const struct trace_field *fields, size_t n);
 
-#define trace_event(event, ...)                                                                                    \
-    (trace_on() ? trace_write((const struct trace_field[]){{.name = (event)}, ##__VA_ARGS__},                      \
-                              sizeof((const struct trace_field[]){{.name = (event)}, ##__VA_ARGS__}) /             \
-                                  sizeof(struct trace_field))                                                      \
+#define trace_event(event, ...)                                                                        \
+    (trace_on() ? trace_write((const struct trace_field[]){{.name = (event)}, ##__VA_ARGS__},          \
+                              sizeof((const struct trace_field[]){{.name = (event)}, ##__VA_ARGS__}) / \
+                                  sizeof(struct trace_field))                                          \
                 : (void)0)
 
 #endif

@@ -20,10 +20,10 @@
 #include <sys/types.h>
 
 /* In a child: leaves its function with status (1..125) when the condition does not hold, and says so on stderr. */
-#define CHILD_CHECK(condition)                                                 \
-    do {                                                                       \
-        if (!(condition))                                                      \
-            return child_failed(#condition, __FILE__, __LINE__);               \
+#define CHILD_CHECK(condition)                                   \
+    do {                                                         \
+        if (!(condition))                                        \
+            return child_failed(#condition, __FILE__, __LINE__); \
     } while (0)
 
 int child_failed(const char *what, const char *file, int line); /* prints, answers 99 */

@@ -35,10 +35,10 @@ static void test_what_is_not_utf8_becomes_a_replacement(void **state)
 {
     (void)state;
     assert_quoted("\xff", 1, "\"\\ufffd\"");
-    assert_quoted("\xc0\xaf", 2, "\"\\ufffd\\ufffd\"");               /* overlong */
-    assert_quoted("\xed\xa0\x80", 3, "\"\\ufffd\\ufffd\\ufffd\"");    /* surrogate */
+    assert_quoted("\xc0\xaf", 2, "\"\\ufffd\\ufffd\"");                       /* overlong */
+    assert_quoted("\xed\xa0\x80", 3, "\"\\ufffd\\ufffd\\ufffd\"");            /* surrogate */
     assert_quoted("\xf4\x90\x80\x80", 4, "\"\\ufffd\\ufffd\\ufffd\\ufffd\""); /* above U+10FFFF */
-    assert_quoted("\xe2\x82", 2, "\"\\ufffd\\ufffd\"");               /* cut off */
+    assert_quoted("\xe2\x82", 2, "\"\\ufffd\\ufffd\"");                       /* cut off */
     assert_quoted("\xc3(", 2, "\"\\ufffd(\"");
 }
 

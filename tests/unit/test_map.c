@@ -53,7 +53,7 @@ enum { N_IDS = 100000, ID_SIZE = 64 };
 
 static void test_hundred_thousand_node_ids_are_all_found(void **state)
 {
-    char(*ids)[ID_SIZE] = hs_alloc((size_t)N_IDS * ID_SIZE);
+    char (*ids)[ID_SIZE] = hs_alloc((size_t)N_IDS * ID_SIZE);
     struct map map = MAP_INIT;
 
     (void)state;

@@ -174,7 +174,8 @@ static void test_strict_keeps_arguments_and_drops_the_double_dash(void **state)
 
 static void test_what_is_not_ours_is_passed_on_unchanged_and_in_order(void **state)
 {
-    struct outcome out = parse(&passing, "-x tests/a.py::t -n 4 --cov=src --tb short -m slow --quiet -p no:foo -- -n 8 --");
+    struct outcome out =
+        parse(&passing, "-x tests/a.py::t -n 4 --cov=src --tb short -m slow --quiet -p no:foo -- -n 8 --");
 
     (void)state;
     assert_int_equal(out.ret, 0);
@@ -202,19 +203,18 @@ static void test_help_lists_what_is_not_hidden(void **state)
 
     (void)state;
     opt_help(&out, &strict, 70);
-    assert_string_equal(str_text(&out),
-                        "How much:\n"
-                        "  -n, --workers N           number of workers, or auto for one per\n"
-                        "                            core that this process may use\n"
-                        "      --retries N           run a failed test again\n"
-                        "      --limit TIME          stop a test after TIME\n"
-                        "  -k, --only ID             only this test; may be given again\n"
-                        "\n"
-                        "Output:\n"
-                        "  -q, --quiet               say less\n"
-                        "      --format text|json|junit\n"
-                        "                            how to write it\n"
-                        "      --report[=FILE]       write a report\n");
+    assert_string_equal(str_text(&out), "How much:\n"
+                                        "  -n, --workers N           number of workers, or auto for one per\n"
+                                        "                            core that this process may use\n"
+                                        "      --retries N           run a failed test again\n"
+                                        "      --limit TIME          stop a test after TIME\n"
+                                        "  -k, --only ID             only this test; may be given again\n"
+                                        "\n"
+                                        "Output:\n"
+                                        "  -q, --quiet               say less\n"
+                                        "      --format text|json|junit\n"
+                                        "                            how to write it\n"
+                                        "      --report[=FILE]       write a report\n");
     str_release(&out);
 }
 
