@@ -303,13 +303,16 @@ static uint32_t render_workers(struct str *out, const struct run_view *view, con
                                uint32_t max_rows)
 {
     const struct view_worker *slow[REGION_MAX_ROWS];
-    const uint32_t n = find_slow(view, slow, max_rows);
-    const uint32_t shown = n <= max_rows ? n : max_rows - 1;
-    const struct widths widths = measure(slow, shown);
     struct parts parts = {.n = 0};
+    struct widths widths;
+    uint32_t n;
+    uint32_t shown;
 
     if (max_rows == 0)
         return 0;
+    n = find_slow(view, slow, max_rows);
+    shown = n <= max_rows ? n : max_rows - 1; /* the last row then says how many there are besides */
+    widths = measure(slow, shown);
     for (uint32_t i = 0; i < shown; i++) {
         str_puts(out, "\n");
         write_worker(out, slow[i], widths, options);

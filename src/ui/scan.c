@@ -30,15 +30,25 @@ bool scan_is_quiet(const struct scan *scan)
            !scan->other_screen && !scan->no_wrap && !scan->margins && !scan->saved && !scan->shifted;
 }
 
+/* Whether movements and erasing end a waiting wrap differs between terminals. */
+static void end_waiting_wrap(struct scan *scan)
+{
+    if (scan->column >= scan->columns)
+        scan->certain = false;
+}
+
 static void move_down(struct scan *scan, uint32_t n)
 {
+    end_waiting_wrap(scan);
     scan->below -= n < scan->below ? n : scan->below;
+    scan->since_saved = n > MANY_ROWS - scan->since_saved ? MANY_ROWS : scan->since_saved + n;
     scan->blank = false;
     scan->left_line = true;
 }
 
 static void move_up(struct scan *scan, uint32_t n)
 {
+    end_waiting_wrap(scan);
     scan->below = n > MANY_ROWS - scan->below ? MANY_ROWS : scan->below + n;
     scan->blank = false;
     scan->left_line = true;
@@ -49,6 +59,19 @@ static void set_column(struct scan *scan, uint32_t column)
     scan->column = column < scan->columns ? column : scan->columns - 1;
     scan->certain = true;
     scan->blank = false;
+}
+
+static void save(struct scan *scan)
+{
+    scan->saved = true;
+    scan->since_saved = 0;
+}
+
+static void restore(struct scan *scan)
+{
+    move_up(scan, scan->saved ? scan->since_saved : MANY_ROWS);
+    scan->saved = false;
+    scan->certain = false;
 }
 
 static void line_feed(struct scan *scan)
@@ -70,12 +93,24 @@ static void print_char(struct scan *scan, uint32_t code)
     if (code == TEXT_INVALID || cells == 0 || (cells == 2 && (code < 0x2E80 || (code >= 0x1F000 && code < 0x20000))))
         scan->certain = false;
     if (scan->column + cells > scan->columns) {
-        move_down(scan, 1);
+        const bool certain = scan->certain;
+
+        move_down(scan, certain ? 1 : 0); /* rows below are given up only when it is sure that they were passed */
+        scan->since_saved++;
+        scan->certain = certain;
         scan->column = 0;
         scan->wrapped = true;
     }
     scan->column += cells;
     scan->blank = false;
+}
+
+static void tab(struct scan *scan)
+{
+    const bool certain = scan->certain && scan->column < scan->columns;
+
+    set_column(scan, (scan->column / 8 + 1) * 8);
+    scan->certain = certain;
 }
 
 static void control(struct scan *scan, unsigned char byte)
@@ -87,9 +122,9 @@ static void control(struct scan *scan, unsigned char byte)
     else if (byte == '\r')
         scan->column = 0, scan->certain = true;
     else if (byte == '\t')
-        set_column(scan, (scan->column / 8 + 1) * 8);
+        tab(scan);
     else if (byte == '\b' && scan->column >= scan->columns)
-        scan->certain = false; /* whether a waiting wrap counts as a column differs */
+        end_waiting_wrap(scan);
     else if (byte == '\b')
         scan->column -= scan->column > 0;
     else if (byte == 0x0E || byte == 0x0F)
@@ -122,6 +157,7 @@ static void erase_below(struct scan *scan)
 {
     if (param(scan, 0, 0) == 1)
         return;
+    end_waiting_wrap(scan);
     scan->below = 0;
     scan->left_line = true;
     scan->blank = scan->column == 0 && scan->certain;
@@ -174,11 +210,13 @@ static void csi(struct scan *scan, char final)
         erase_below(scan);
         break;
     case 'K':
+        end_waiting_wrap(scan);
         scan->touched = true;
         if (scan->column == 0 && scan->certain && !scan->wrapped && param(scan, 0, 0) != 1)
             scan->blank = true;
         break;
     case 'X': case 'P': case '@': case 'b':
+        end_waiting_wrap(scan);
         scan->touched = true;
         scan->certain = scan->certain && final != 'b';
         break;
@@ -192,11 +230,11 @@ static void csi(struct scan *scan, char final)
         }
         break;
     case 's':
-        scan->saved = true;
+        save(scan);
         break;
     case 'u':
         if (scan->marker == 0)
-            scan->saved = false, scan->certain = false, scan->left_line = true;
+            restore(scan);
         break;
     default: /* colours, reports: nothing moves */
         break;
@@ -237,13 +275,14 @@ static void escape_byte(struct scan *scan, unsigned char byte)
         scan->params[0] = 0;
     } else if (byte == ']' || byte == 'P' || byte == '_' || byte == '^' || byte == 'X') {
         scan->state = SCAN_STRING;
+        scan->marker = byte;
     } else if (byte >= 0x20 && byte <= 0x2F) {
         scan->state = SCAN_CHARSET;
         scan->marker = byte;
     } else if (byte == '7') {
-        scan->saved = true;
+        save(scan);
     } else if (byte == '8') {
-        scan->saved = false, scan->certain = false, scan->left_line = true;
+        restore(scan);
     } else if (byte == 'D') {
         move_down(scan, 1);
     } else if (byte == 'E') {
@@ -256,6 +295,17 @@ static void escape_byte(struct scan *scan, unsigned char byte)
     } else if (byte < 0x20) {
         scan->state = SCAN_ESCAPE;
         control(scan, byte);
+    }
+}
+
+static void charset_byte(struct scan *scan, unsigned char byte)
+{
+    if (byte < 0x20) {
+        control(scan, byte);
+    } else if (byte >= 0x30) {
+        scan->state = SCAN_GROUND;
+        if (scan->marker == '(')
+            scan->shifted = byte != 'B';
     }
 }
 
@@ -305,6 +355,12 @@ static void feed_byte(struct scan *scan, unsigned char byte)
         scan->certain = scan->certain && !cancels; /* some terminals print something for a cancelled sequence */
         return;
     }
+    if (byte >= 0x80 && (scan->state == SCAN_ESCAPE || scan->state == SCAN_CHARSET || scan->state == SCAN_CSI)) {
+        scan->state = SCAN_GROUND; /* broken: terminals end it here, go on with it, or print the byte */
+        scan->certain = false;
+        scan->touched = true;
+        return;
+    }
     switch (scan->state) {
     case SCAN_GROUND:
         ground_byte(scan, byte);
@@ -316,15 +372,13 @@ static void feed_byte(struct scan *scan, unsigned char byte)
         escape_byte(scan, byte);
         break;
     case SCAN_CHARSET:
-        if (scan->marker == '(')
-            scan->shifted = byte != 'B';
-        scan->state = SCAN_GROUND;
+        charset_byte(scan, byte);
         break;
     case SCAN_CSI:
         csi_byte(scan, byte);
         break;
     case SCAN_STRING:
-        if (byte == 0x07)
+        if (byte == 0x07 && scan->marker == ']')
             scan->state = SCAN_GROUND;
         break;
     }

@@ -16,9 +16,9 @@ enum scan_state {
     SCAN_GROUND,
     SCAN_CHAR,   /* inside a UTF-8 character */
     SCAN_ESCAPE, /* after ESC */
-    SCAN_CHARSET, /* after ESC and one of ( ) * + # % space: one byte follows */
+    SCAN_CHARSET, /* after ESC and some of space to '/': one more byte ends it */
     SCAN_CSI,    /* after ESC [ */
-    SCAN_STRING, /* OSC, DCS, APC, PM, SOS: until BEL, ST, CAN or SUB */
+    SCAN_STRING, /* OSC, DCS, APC, PM, SOS: until ST, CAN or SUB; OSC also until BEL */
 };
 
 struct scan {
@@ -36,7 +36,8 @@ struct scan {
     bool other_screen; /* the program has switched to the alternate screen */
     bool no_wrap;      /* it has switched automatic wrapping off */
     bool margins;      /* it has set a scroll region */
-    bool saved;        /* it has saved the cursor on this line and will come back */
+    bool saved;        /* it has saved the cursor on this line and will come back ... */
+    uint32_t since_saved; /* ... up over this many rows at most */
     bool shifted;      /* line drawing characters are switched on */
 
     bool touched;   /* since scan_mark: anything but colours and the like was printed */
@@ -44,7 +45,7 @@ struct scan {
 
     uint32_t code;        /* SCAN_CHAR: bits so far */
     uint32_t char_left;   /* SCAN_CHAR: bytes missing */
-    unsigned char marker; /* SCAN_CSI: '?', '>' ... or 0 */
+    unsigned char marker; /* SCAN_CSI: '?', '>' ... or 0; else the first byte after ESC */
     uint32_t params[SCAN_MAX_PARAMS];
     uint32_t n_params;
 };

@@ -243,19 +243,6 @@ static inline void screen_escape_done(struct screen *s)
     }
 }
 
-static inline void screen_escape_byte(struct screen *s, unsigned char byte)
-{
-    if (byte == 0x1B) {
-        s->n_escape = 0;
-        return;
-    }
-    if (s->n_escape < sizeof s->escape - 1)
-        s->escape[s->n_escape++] = (char)byte;
-    s->escape[s->n_escape] = '\0';
-    if (s->escape[0] == '[' ? s->n_escape > 1 && byte >= 0x40 : s->escape[0] == ']' ? byte == 7 : true)
-        screen_escape_done(s);
-}
-
 static inline void screen_control(struct screen *s, unsigned char byte)
 {
     if (byte == '\n')
@@ -268,6 +255,25 @@ static inline void screen_control(struct screen *s, unsigned char byte)
         screen_move(s, s->at.row, (s->at.column / 8 + 1) * 8);
     else if (byte == 0x1B)
         s->in_escape = true, s->n_escape = 0;
+}
+
+static inline void screen_escape_byte(struct screen *s, unsigned char byte)
+{
+    if (byte == 0x1B) {
+        s->n_escape = 0;
+        return;
+    }
+    if (byte < 0x20 && (s->n_escape == 0 || !strchr("]P_^X", s->escape[0]))) {
+        screen_control(s, byte); /* acts in the middle of a sequence */
+        return;
+    }
+    if (s->n_escape < sizeof s->escape - 1)
+        s->escape[s->n_escape++] = (char)byte;
+    s->escape[s->n_escape] = '\0';
+    if (strchr("P_^X", s->escape[0]))
+        return; /* a string: the next ESC ends it */
+    if (s->escape[0] == '[' ? s->n_escape > 1 && byte >= 0x40 : s->escape[0] == ']' ? byte == 7 : byte >= 0x30)
+        screen_escape_done(s); /* 0x20 to 0x2F come before the last byte of a sequence */
 }
 
 static inline void screen_byte(struct screen *s, unsigned char byte)
