@@ -98,12 +98,13 @@ def prepare(cache, suites, hasten):
 
 def _prepare_suite(cache, suite):
     source = cache.source(suite)
-    with Stamp(source, [suite.requirement]) as stamp:
+    with Stamp(source, [suite.requirement, "with configuration"]) as stamp:
         if stamp.stale:
             _unpack(_download(cache, suite), source)
     for kind in ("plain", "hasten"):
         wanted = [PYTEST, *suite.deps] + ([suite.requirement] if suite.install else [])
-        with Stamp(cache.environment(suite, kind), [*wanted, constraints(), sys.version]) as stamp:
+        made_from = [*wanted, constraints(), sys.version]
+        with Stamp(cache.environment(suite, kind), made_from) as stamp:
             if stamp.stale:
                 shutil.rmtree(cache.environment(suite, kind), ignore_errors=True)
                 _make_environment(cache.environment(suite, kind), with_pip=False)
@@ -133,6 +134,15 @@ def _unpack(archive, target):
     (top,) = work.iterdir()
     top.rename(target)
     work.rmdir()
+    if not _has_pytest_configuration(target):
+        (target / "pytest.ini").write_text("[pytest]\n")  # else pytest goes on looking above, and finds hasten's own
+
+
+def _has_pytest_configuration(folder):
+    places = {"pyproject.toml": "[tool.pytest", "tox.ini": "[pytest]", "setup.cfg": "[tool:pytest]"}
+    if any((folder / name).exists() for name in ("pytest.ini", ".pytest.ini", "pytest.toml", ".pytest.toml")):
+        return True
+    return any((folder / name).exists() and table in (folder / name).read_text() for name, table in places.items())
 
 
 def build_wheel(cache, hasten):

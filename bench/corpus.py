@@ -1,0 +1,207 @@
+#!/usr/bin/env python3
+"""The open corpus: real projects' own test suites, under plain pytest, pytest-xdist and hasten.
+
+    corpus.py prepare [NAMES] [--hasten WHEEL_OR_FOLDER]   download, unpack, make environments
+    corpus.py compare [NAMES] [--with xdist,hasten]        does it say what plain pytest says?
+    corpus.py time    [NAMES] [--pairs 5]                  how long, interleaved; appended to results/corpus.jsonl
+
+README.md says what each figure means. The cache (--cache, default .cache/corpus) is made by the Python that runs this.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+
+import ab
+import compare
+import runner
+import suites
+
+RESULTS = suites.HERE / "results" / "corpus.jsonl"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cache", default=suites.DEFAULT_CACHE)
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    _add(verbs, "prepare", command_prepare).add_argument(
+        "--hasten", metavar="WHEEL_OR_FOLDER", help="install hasten from here into the environments of the hasten runs"
+    )
+    verb = _add(verbs, "compare", command_compare)
+    verb.add_argument("-n", type=int, default=2, dest="workers")
+    verb.add_argument("--runs", type=int, default=3, help="runs of hasten, with seeds 1, 2, ... of its scheduler")
+    verb.add_argument("--with", default="hasten", dest="others", help=f"of {', '.join(runner.RUNNERS[1:])}")
+    verb.add_argument("--reuse", action="store_true", help="take plain pytest's runs from the last comparison")
+    verb.add_argument("--limit", type=int, default=10, help="differences to print per run")
+    verb.add_argument("--extra", default="", help="more arguments of pytest, for all runners")
+    verb = _add(verbs, "time", command_time)
+    verb.add_argument("-n", type=int, default=2, dest="workers")
+    verb.add_argument("--pairs", type=int, default=5)
+    verb.add_argument("--with", default="plain,xdist,hasten", dest="others")
+    verb.add_argument("--no-memory", action="store_true", help="leave out the extra runs that sample memory")
+    verb.add_argument("--no-save", action="store_true")
+    options = parser.parse_args()
+    options.cache = suites.Cache(options.cache)
+    options.suites = suites.load(options.names)
+    return options.function(options)
+
+
+def _add(verbs, name, function):
+    verb = verbs.add_parser(name)
+    verb.add_argument("names", nargs="*", metavar="NAME")
+    verb.set_defaults(function=function)
+    return verb
+
+
+def command_prepare(options):
+    suites.prepare(options.cache, options.suites, options.hasten)
+    return 0
+
+
+def command_compare(options):
+    known = compare.Known(suites.HERE / "known_differences.toml")
+    failed = []
+    for suite in options.suites:
+        if not _compare_suite(options, known, suite):
+            failed.append(suite.name)
+    print(f"differ: {', '.join(failed)}" if failed else "no suite differs")
+    return 1 if failed else 0
+
+
+def _compare_suite(options, known, suite):
+    """Compares all asked for with plain pytest, prints a row each, and returns whether nothing unexplained was found."""
+    references = {how: _reference(options, suite, how) for how in ("record", "report")}
+    plain = references["record"][0]
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(plain.stats.items()))
+    print(f"{suite.name} {suite.version}: plain: {counts}; exit {plain.status}", flush=True)
+    if suite.count and not suite.count.startswith(str(plain.stats.get("passed", 0))):
+        print(f"  ! corpus.toml says: {suite.count}")
+    clean = True
+    for other in options.others.split(","):
+        for seed in range(1, (options.runs if other == "hasten" else 1) + 1):
+            for how in ("record", "report") if seed == 1 else ("record",):
+                traces, said = _said(options, suite, other, seed, how)
+                clean &= _judge(options, known, suite, f"{other} {seed} {how}", traces, said, references[how])
+    return clean
+
+
+def _reference(options, suite, how):
+    """Plain pytest's run, and in what a second one differs from it: nobody else is asked to repeat that."""
+    first = _said(options, suite, "plain", 1, how, reuse=options.reuse)[1]
+    second = _said(options, suite, "plain", 2, how, reuse=options.reuse)[1]
+    unstable = compare.differences(first, second)
+    for difference in unstable[: options.limit]:
+        print(f"  plain pytest differs from itself: {difference}")
+    return first, {(difference.field, difference.key) for difference in unstable}
+
+
+def _said(options, suite, name, seed, how, reuse=False):
+    """Runs the suite and reads what it said."""
+    traces = runner.Traces(options.cache, suite, f"{name}-{seed}-{how}")
+    if not (reuse and traces.restore()):
+        runner.run(options.cache, suite, name, options.workers, seed, how, traces, extra=options.extra.split())
+        traces.keep()
+    normalise = compare.Normaliser(options.cache, suite, traces)
+    return traces, compare.read(traces, normalise, how == "record")
+
+
+def _judge(options, known, suite, what, traces, said, reference):
+    plain, unstable = reference
+    found = compare.differences(plain, said)
+    repeatable = [d for d in found if (d.field, d.key) not in unstable]
+    if unstable and all(d.field in compare.DERIVED for d in repeatable):
+        repeatable = []
+    rest, explained = known.split(suite.name, what.split()[0], repeatable)
+    verdict = f"{len(rest)} DIFFERENCES" if rest else "same"
+    notes = f"{len(explained)} known, {len(found) - len(repeatable)} of plain pytest's own"
+    took = f"{traces.run.wall_s:6.1f} s wall {traces.run.cpu_s:6.1f} s CPU"
+    print(f"  {what:18} {verdict:16} ({notes}) {took}", flush=True)
+    if traces.run.left or traces.run.timed_out:
+        print(f"    left behind: {', '.join(traces.run.left) or 'none'}; timed out: {traces.run.timed_out}")
+    for difference in rest[: options.limit]:
+        print("    " + str(difference).replace("\n", "\n    "))
+    if len(rest) > options.limit:
+        print(f"    ... and {len(rest) - options.limit} more; traces: {traces.output.parent}")
+    return not rest
+
+
+def command_time(options):
+    names = options.others.split(",")
+    ratios, broken = {name: [] for name in names}, []
+    for suite in options.suites:
+        table, counts = _time_suite(options, suite, names)
+        differing = [name for name in names if _countable(counts[name]) != _countable(counts[names[0]])]
+        print(f"{suite.name} {suite.version} ({options.pairs} rounds, {options.workers} workers)")
+        ab.print_table(table)
+        for name in differing:
+            broken.append(f"{suite.name} under {name}")
+            print(f"  BROKEN: {name} says {counts[name]}, {names[0]} says {counts[names[0]]}")
+        for name in set(names) - set(differing):
+            ratios[name].append((table[name]["wall_ratio"], table[name]["cpu_ratio"]))
+        if not options.no_save:
+            facts = {"workers": options.workers, "counts": counts, "broken": differing}
+            ab.save(RESULTS, f"{suite.name} {suite.version}", table, versions=_versions(options, suite), **facts)
+    for name in names[1:]:
+        if ratios[name]:
+            wall, cpu = (ab.geometric_mean([pair[i] for pair in ratios[name]]) for i in (0, 1))
+            suites_used = len(ratios[name])
+            print(f"{name}: {wall:.2f} of {names[0]}'s wall time, {cpu:.2f} of its CPU (geometric mean, {suites_used} suites)")
+    return 1 if broken else 0
+
+
+def _time_suite(options, suite, names):
+    """Returns the table of medians and what each runner's last line counted; the first, unmeasured run warms caches."""
+    counts = {}
+
+    def once(name, memory=False):
+        traces = runner.Traces(options.cache, suite, f"{name}-time")
+        found = runner.run(options.cache, suite, name, options.workers, 1, "only", traces, memory)
+        said = last_line(traces.output.read_text(encoding="utf-8", errors="replace"))
+        if counts.setdefault(name, said) != said:
+            print(f"  {suite.name}: {name} said {counts[name]} before and {said} now")
+        return found
+
+    for name in names:
+        once(name)
+    found = ab.interleave({name: lambda name=name: once(name) for name in names}, options.pairs)
+    table = ab.summary(found, names[0])
+    if not options.no_memory:
+        for name in names:
+            table[name]["pss_bytes"] = once(name, memory=True).pss_bytes
+    return table, counts
+
+
+def last_line(output):
+    """What the last line of pytest's summary counts: {"passed": 3}; empty when there is none."""
+    for line in reversed(output.splitlines()):
+        counts = {what.rstrip("s") if what.startswith(("error", "warning")) else what: int(count)
+                  for count, what in re.findall(r"(\d+) ([a-z ]+?)(?=,| in )", line)}
+        if counts and " in " in line:
+            return counts
+    return {}
+
+
+def _countable(counts):
+    """Without what xdist's reporting process is not told of."""
+    return {name: count for name, count in counts.items() if name not in ("deselected", "warning")}
+
+
+def _versions(options, suite):
+    """Of Python and of what is installed for each runner, and hasten's own commit."""
+    code = (
+        "import importlib.metadata as m, json, sys\n"
+        "names = {d.name.lower(): d.version for d in m.distributions()}\n"
+        "print(json.dumps({'python': sys.version.split()[0],"
+        " **{n: names[n] for n in ('pytest', 'pluggy', 'pytest-xdist', 'hasten') if n in names}}))"
+    )
+    env = {"PYTHONPATH": str(options.cache.xdist)}
+    python = options.cache.python(suite, "hasten")
+    versions = json.loads(subprocess.run([python, "-c", code], env=env, check=True, capture_output=True).stdout)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=suites.HERE, capture_output=True, text=True)
+    return versions | {"commit": commit.stdout.strip()}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
