@@ -69,7 +69,7 @@ asan: dev ## C units, and tests/python inside an instrumented extension, under A
 
 tsan: dev ## C units under ThreadSanitizer
 	test -f build/tsan/build.ninja || $(MESON) setup build/tsan -Db_sanitize=thread -Db_lundef=false >/dev/null
-	$(MESON) test -C build/tsan --print-errorlogs
+	TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 $(MESON) test -C build/tsan --print-errorlogs
 
 memcheck: dev ## C units under valgrind
 	$(MESON) test -C build/dev --print-errorlogs --timeout-multiplier 10 \
