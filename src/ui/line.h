@@ -1,7 +1,9 @@
 /*
  * line.h - the live region at the bottom of a terminal, and everything printed above it.
  *
- * Whoever shares the terminal writes through line_output, so that this file alone decides where the cursor is.
+ * Whoever shares the terminal writes through line_output, so that this file alone decides where the cursor is. For the
+ * same reason keys must not be echoed while a region may be shown (os/term.h, term_raw): an echoed Enter moves the cursor
+ * and would leave a row of the region behind.
  *
  * Promises:
  * - Every byte given to line_output is written, at once, in order and unchanged; only sequences of ours come between.
