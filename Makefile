@@ -114,19 +114,21 @@ layers: ## includes point one way only
 sizes: ## files of at most 600 lines, functions of at most 80
 	$(PYTHON) tools/sizes.py
 
-bench: dev ## interleaved measurements; ARGS=... goes to bench/ab.py
-	$(PY) bench/ab.py $(ARGS)
+bench: dev ## times of pytest, xdist and hasten on the corpus, interleaved; NAMES="jinja2" ARGS="--pairs 5"
+	$(PY) bench/corpus.py prepare --hasten . $(NAMES)
+	$(PY) bench/corpus.py time $(NAMES) $(ARGS)
 
-corpus: dev ## real projects' suites: the same outcomes as plain pytest; ARGS=... goes to bench/corpus.py
-	$(PY) bench/corpus.py $(ARGS)
+corpus: dev ## the corpus: the same outcomes as plain pytest; NAMES="jinja2 click"
+	$(PY) bench/corpus.py prepare --hasten . $(NAMES)
+	$(PY) bench/corpus.py compare $(NAMES) $(ARGS)
 
 ready: check asan lint fmt-check headers tidy ## what a commit must pass
 
 dist: $(VENV)/.lint ## wheels for PYTHONS="python3.11 ..." in dist/, checked and repaired by auditwheel, and the source
 	PY="$(abspath $(PY))" PATH="$(abspath $(BIN)):$$PATH" tools/dist.sh $(or $(PYTHONS),$(PYTHON))
 
-docs: dev ## docs/reference/cli.md from the tables of options
-	$(BIN)/hasten reference > docs/reference/cli.md
+docs: dev ## docs/reference/cli.md from the program's own help
+	$(PY) tools/reference.py $(BIN)/hasten
 
 clean: ## removes build/, .venv and dist
 	rm -rf build dist $(VENV) compile_commands.json

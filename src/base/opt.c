@@ -349,20 +349,3 @@ void opt_help(struct str *out, const struct opt_table *table, unsigned width)
         add_wrapped(out, o->help, INDENT, width);
     }
 }
-
-void opt_reference(struct str *out, const struct opt_table *table)
-{
-    for (size_t i = 0; i < table->n; i++) {
-        const struct opt *o = &table->opts[i];
-
-        if (o->hidden)
-            continue;
-        if (o->kind == OPT_HEADING) {
-            str_addf(out, "\n## %s\n\n", o->help);
-            continue;
-        }
-        str_puts(out, "- `");
-        add_synopsis(out, o);
-        str_addf(out, "`: %s.\n", o->help);
-    }
-}

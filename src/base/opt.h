@@ -1,5 +1,5 @@
 /*
- * opt.h - command lines. One table gives parsing, the text of --help and the reference page.
+ * opt.h - command lines. One table gives parsing and the text of --help, from which tools/reference.py makes the page.
  *
  *     struct run_options { uint32_t retries; bool quiet; const char *format; struct opt_list ids; };
  *
@@ -11,7 +11,8 @@
  *     };
  *
  * Accepted: --name VALUE, --name=VALUE, -x VALUE, -xVALUE, -x=VALUE; flags: --name, -x, -xy. A value of its own
- * argument may begin with '-' only when it is a lone '-' or a negative number (as argparse has it). The last one wins, OPT_LIST keeps all.
+ * argument may begin with '-' only when it is a lone '-' or a negative number (as argparse has it). The last one wins,
+ * OPT_LIST keeps all.
  *
  * Two ways to treat what is not in the table:
  * - strict: an unknown option is an error with a suggestion; other arguments go to rest; "--" ends options and is dropped;
@@ -69,8 +70,5 @@ int opt_parse(const struct opt_table *table, int argc, char *const *argv, void *
 
 /* The options as lines for --help, `width` columns wide (at least 60 are used). */
 void opt_help(struct str *out, const struct opt_table *table, unsigned width);
-
-/* The same as Markdown, for docs/reference. */
-void opt_reference(struct str *out, const struct opt_table *table);
 
 #endif

@@ -218,18 +218,6 @@ static void test_help_lists_what_is_not_hidden(void **state)
     str_release(&out);
 }
 
-static void test_reference_is_markdown(void **state)
-{
-    struct str out = STR_INIT;
-
-    (void)state;
-    opt_reference(&out, &strict);
-    assert_non_null(strstr(str_text(&out), "\n## Output\n\n- `-q, --quiet`: say less.\n"));
-    assert_non_null(strstr(str_text(&out), "- `--report[=FILE]`: write a report.\n"));
-    assert_null(strstr(str_text(&out), "hurry"));
-    str_release(&out);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -241,7 +229,6 @@ int main(void)
         cmocka_unit_test(test_what_is_not_ours_is_passed_on_unchanged_and_in_order),
         cmocka_unit_test(test_a_cluster_is_ours_only_after_flags),
         cmocka_unit_test(test_help_lists_what_is_not_hidden),
-        cmocka_unit_test(test_reference_is_markdown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
