@@ -100,6 +100,7 @@ static int fork_worker(struct template *t, uint32_t slot)
     pid = fork();
     if (pid == 0) {
         PyOS_AfterFork_Child();
+        setpgid(0, 0); /* its tests' children end with it */
         release(t);
         return 1;
     }
@@ -217,7 +218,24 @@ static PyObject *native_template_end_orphans(PyObject *self, PyObject *args)
     return PyLong_FromSize_t(n);
 }
 
+static PyObject *native_fork(PyObject *self, PyObject *args)
+{
+    int pid;
+
+    (void)self;
+    (void)args;
+    PyOS_BeforeFork();
+    pid = fork();
+    if (pid == 0)
+        PyOS_AfterFork_Child();
+    else
+        PyOS_AfterFork_Parent();
+    return pid < 0 ? PyErr_SetFromErrno(PyExc_OSError) : PyLong_FromLong(pid);
+}
+
 PyMethodDef template_methods[] = {
+    {"fork", native_fork, METH_NOARGS,
+     "fork() -> int\n\nos.fork() without its warning about threads; 0 in the child. OSError when there is no room."},
     {"template_serve", native_template_serve, METH_VARARGS,
      "template_serve(chan, segment_fd=-1, inputs_fd=-1) -> tuple | bool\n\nForks workers as the supervisor asks. In a "
      "worker: (slot, chan, segment_fd, inputs_fd, plan_fd), all its own; fds are -1 while not sent. In the template, at "

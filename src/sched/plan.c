@@ -1,5 +1,7 @@
 #include "sched/plan.h"
 
+#include "sched/heap.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -385,49 +387,6 @@ static int in_order_of_running(const void *a, const void *b)
     return 0;
 }
 
-/* A heap of workers with the least load on top that can also raise one in its middle. */
-struct heap {
-    const uint64_t *load; /* borrowed */
-    uint32_t *worker;     /* owned; heap order */
-    uint32_t *place;      /* owned; worker -> index in worker[] */
-    uint32_t n;
-};
-
-static bool lighter(const struct heap *h, uint32_t a, uint32_t b)
-{
-    return h->load[a] != h->load[b] ? h->load[a] < h->load[b] : a < b;
-}
-
-static void heap_sink(struct heap *h, uint32_t at)
-{
-    for (;;) {
-        const uint32_t left = 2 * at + 1, right = left + 1;
-        uint32_t least = at, swap;
-
-        if (left < h->n && lighter(h, h->worker[left], h->worker[least]))
-            least = left;
-        if (right < h->n && lighter(h, h->worker[right], h->worker[least]))
-            least = right;
-        if (least == at)
-            return;
-        swap = h->worker[at];
-        h->worker[at] = h->worker[least];
-        h->worker[least] = swap;
-        h->place[h->worker[at]] = at;
-        h->place[swap] = least;
-        at = least;
-    }
-}
-
-static void heap_init(struct heap *h, const uint64_t *load, uint32_t n)
-{
-    *h = (struct heap){.load = load, .n = n};
-    h->worker = hs_alloc(n * sizeof *h->worker);
-    h->place = hs_alloc(n * sizeof *h->place);
-    for (uint32_t i = 0; i < n; i++)
-        h->worker[i] = h->place[i] = i;
-}
-
 /* Gives every block its worker. */
 static void deal(struct work *w)
 {
@@ -439,17 +398,16 @@ static void deal(struct work *w)
     heap_init(&heap, w->load, w->options->n_workers);
     for (uint32_t i = 0; i < w->n_blocks; i++) {
         struct block *b = &w->blocks[i];
-        uint32_t worker = heap.worker[0];
+        uint32_t worker = heap_top(&heap);
 
         if (last[b->group] && add_times(w->load[last[b->group] - 1], b->total_ns) <= room)
             worker = last[b->group] - 1;
         b->worker = worker;
         last[b->group] = worker + 1;
         w->load[worker] = add_times(w->load[worker], b->total_ns);
-        heap_sink(&heap, heap.place[worker]);
+        heap_sink(&heap, worker);
     }
-    free(heap.worker);
-    free(heap.place);
+    heap_release(&heap);
     free(last);
 }
 

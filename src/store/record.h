@@ -34,7 +34,7 @@ enum record_type {
     RECORD_CRASH,        /* the worker died while it ran item; payload: text for people */
     RECORD_EXTRA,        /* reports or warnings outside of any test */
     RECORD_NODE_DOWN,    /* a worker has ended; payload: its workeroutput, or empty when it died */
-    RECORD_INTERRUPT,    /* the run is stopped: pytest.exit(), KeyboardInterrupt, internal error */
+    RECORD_INTERRUPT,    /* the run is stopped; payload: "kind\nexit status or nothing\nmessage" */
     RECORD_NOTE,         /* one line of text of ours for people */
     RECORD_END,          /* every item has a result or the run was stopped; nothing follows */
 };

@@ -1,0 +1,34 @@
+"""``pytest --hasten``: this process becomes the reporter, and starts the hasten program as its supervisor."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+
+def start_supervisor() -> tuple[int, int]:
+    """Returns this side's descriptors of the reporter's and the template's channel."""
+    from hasten.__main__ import find_program
+
+    program = find_program()
+    if program is None:
+        raise pytest.UsageError("--hasten: the hasten program is not installed beside this Python")
+    pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
+    theirs = [pair[1].detach() for pair in pairs]
+    environment = {**os.environ, "HASTEN_PYTHON": sys.executable}
+    process = subprocess.Popen(
+        [program, "engine", f"{theirs[0]},{theirs[1]}"],
+        pass_fds=theirs,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    process.returncode = 0  # it ends with its channels; nobody waits for it, and no ResourceWarning either
+    for fd in theirs:
+        os.close(fd)
+    return pairs[0][0].detach(), pairs[1][0].detach()

@@ -1,0 +1,160 @@
+"""pytest's entry to hasten: options, which role this process plays, and the split into reporter and template.
+
+Loaded in every pytest run of an environment where hasten is installed; without ``hasten run`` or ``--hasten`` it adds
+its options and nothing else, so it imports nothing that pytest has not imported already.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+
+class State:
+    """This process's part in a run. One per process; forks change it."""
+
+    role: str = ""  # "", "plain", "reporter", "template" or "worker"
+    started_by_program: bool = False  # by `hasten run`: this process may leave by _exit
+    reporter_chan: int = -1  # to the supervisor
+    template_chan: int = -1
+    start: str = "template"  # or "early"
+    n_workers: int = 0
+    fork: tuple[int, int, int, int, int] | None = None  # what template_serve told a worker
+    gc_thresholds: tuple[int, int, int] | None = None
+    watch: Any = None  # watch.Watch while somebody could read a worker's identity too early
+    worker: Any = None
+    slow_exit: bool = False
+
+
+state = State()
+
+
+def _adopt_channels() -> None:
+    """Takes the supervisor's channels over from the environment, before anything else can inherit them."""
+    text = os.environ.pop("HASTEN_CHANNELS", None)
+    state.start = os.environ.pop("HASTEN_START", "") or ""
+    if text is None:
+        return
+    state.reporter_chan, state.template_chan = (int(part) for part in text.split(","))
+    for fd in (state.reporter_chan, state.template_chan):
+        if fd >= 0:
+            os.set_inheritable(fd, False)
+    state.started_by_program = True
+
+
+def console_main() -> int:
+    """pytest's console entry for processes that the hasten program starts. Returns pytest's exit status."""
+    from _pytest import config
+
+    _adopt_channels()
+    _hold_collector()
+    sys.argv[0] = os.path.join(os.path.dirname(sys.executable), "pytest")
+    try:
+        if hasattr(config, "_main"):  # 9.1 and later: names the program in usage errors
+            code = int(config._main(plugins=["hasten"], prog="pytest"))
+        else:
+            code = int(config.main(plugins=["hasten"]))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    if state.started_by_program and not state.slow_exit:
+        leave(code)
+    return code
+
+
+def leave(code: int) -> None:
+    """Ends this process as the interpreter would for the suite's sake, without taking the interpreter apart."""
+    import atexit
+    import threading
+
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+    except BaseException:
+        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type]
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            pass
+    os._exit(code)
+
+
+def _hold_collector() -> None:
+    """No cyclic collections until collection of tests is over; ``gc.isenabled()`` stays as the suite has it."""
+    import gc
+
+    if state.gc_thresholds is None:
+        state.gc_thresholds = gc.get_threshold()
+        gc.set_threshold(HELD_THRESHOLD)
+
+
+HELD_THRESHOLD = 2_000_000_000
+
+
+def release_collector() -> None:
+    """Gives the collector back as the suite has it; what exists by now counts as old."""
+    import gc
+
+    if state.gc_thresholds is None:
+        return
+    if gc.get_threshold()[0] == HELD_THRESHOLD:  # else the suite has set its own
+        gc.set_threshold(*state.gc_thresholds)
+    if gc.get_freeze_count() == 0:
+        gc.freeze()
+        gc.unfreeze()
+    state.gc_thresholds = None
+
+
+def _wanted() -> bool:
+    return state.started_by_program or "--hasten" in sys.argv or any(a.startswith("--hasten=") for a in sys.argv)
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    group = parser.getgroup("hasten", "parallel runs (hasten)")
+    group.addoption(
+        "--hasten",
+        nargs="?",
+        const="auto",
+        default=None,
+        metavar="N",
+        help="Run in parallel with hasten: 'auto' or a number of workers.",
+    )
+    if not _wanted():
+        return
+    from hasten import options
+
+    options.add(parser, group, pluginmanager)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
+    if _wanted():
+        from hasten import split
+
+        split.before_conftests(early_config)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    if not _wanted():
+        return (yield)
+    from hasten import split
+
+    split.before_configure(config)
+    try:
+        result = yield
+    except BaseException as exc:
+        if state.role in ("template", "worker"):
+            split.leave_after_error(config, exc)
+        raise
+    if state.role in ("template", "worker"):
+        config._ensure_unconfigure()
+        leave(0)
+    return result

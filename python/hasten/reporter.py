@@ -1,0 +1,387 @@
+"""The reporter: pytest's session as pytest-xdist's controller has it.
+
+Collects nothing and runs nothing; reads the run's journal and calls the reporting hooks, once for each test, in one
+process, so that reporting plugins work as in a plain run.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import uuid
+from typing import Any
+
+import pytest
+from _pytest.reports import TestReport
+
+from hasten import _native, wire
+from hasten.plugin import release_collector, state
+from hasten.xdist import Node, NodeManager
+
+PHASES = ("setup", "call", "teardown")
+
+
+def install(config: pytest.Config) -> None:
+    """This process is the reporter from now on."""
+    release_collector()
+    capman = config.pluginmanager.getplugin("capturemanager")
+    if capman is not None and capman._global_capturing is not None:
+        capman.read_global_capture()  # the template has it too, and reports it
+    reporter = Reporter(config)
+    config.pluginmanager.register(reporter, "dsession")
+    _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, reporter.settings().encode("utf-8", "surrogateescape"))
+
+
+class _RelayedRepr:
+    """Stands for the exception of another process: prints its text."""
+
+    def __str__(self) -> str:
+        return str(self.relayed)  # type: ignore[attr-defined]
+
+
+class RelayedError(Exception):
+    """An internal error of a worker or of the template."""
+
+
+class Reporter:
+    """Plugin "dsession" of the reporting process."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.chan = state.reporter_chan
+        self.session: pytest.Session | None = None
+        self.nodes: dict[int, Node] = {}
+        self.manager: NodeManager | None = None
+        self.ids: list[str] = []
+        self.interrupt: dict[str, Any] | None = None
+        self.blocked = False
+        self.ended = False
+        self.stop_sent = False
+        self.relayed = ""
+        self.n_restarts = 0
+        self.testrunuid = config.getoption("testrunuid", None) or uuid.uuid4().hex
+        self.handlers = {
+            _native.RECORD_CATALOG: self.on_catalog,
+            _native.RECORD_NODE_UP: self.on_node_up,
+            _native.RECORD_TEST: self.on_test,
+            _native.RECORD_CRASH: self.on_crash,
+            _native.RECORD_EXTRA: self.on_extra,
+            _native.RECORD_NODE_DOWN: self.on_node_down,
+            _native.RECORD_INTERRUPT: self.on_interrupt,
+            _native.RECORD_NOTE: self.on_note,
+            _native.RECORD_END: self.on_end,
+        }
+
+    # ---- what the supervisor wants to know (run/options.h)
+
+    def settings(self) -> str:
+        option = self.config.option
+        from hasten.options import parse_size
+
+        restart = option.maxworkerrestart if getattr(option, "maxworkerrestart", None) is not None else ""
+        try:
+            restart_n = int(restart) if restart != "" else 4 * state.n_workers
+        except ValueError:
+            raise pytest.UsageError(f"--max-worker-restart: '{restart}' is not a number") from None
+        timeout = getattr(option, "timeout", None)
+        own_timeout = timeout if timeout and not self.config.pluginmanager.hasplugin("timeout") else 0
+        in_order = any(getattr(option, name, None) for name in ("failedfirst", "newfirst"))
+        values = {
+            "workers": state.n_workers,
+            "dist": option.dist,
+            "max_fail": option.maxfail or 0,
+            "max_restarts": restart_n,
+            "timeout_ms": int(float(own_timeout) * 1000),
+            "worker_memory": parse_size(getattr(option, "worker_memory", None)),
+            "rootdir": self.config.rootpath,
+            "in_order": int(in_order),
+            "start": state.start or "template",
+            "python": ".".join(map(str, sys.version_info[:3])),
+            "pytest": pytest.__version__,
+            "quiet": int(self.config.option.verbose < 0),
+            "pid": os.getpid(),
+        }
+        return "".join(f"{key}={value}\n" for key, value in values.items())
+
+    # ---- session
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        tr = config.pluginmanager.getplugin("terminalreporter")
+        if tr is not None:
+            tr.showfspath = False
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self.session = session
+        config = self.config
+        specs: list[Any] = []
+        self.manager = NodeManager(config, self.testrunuid, specs)
+        nodes = [Node(self.manager, f"gw{i}", state.n_workers) for i in range(state.n_workers)]
+        specs.extend(node.gateway.spec for node in nodes)
+        config.hook.pytest_xdist_setupnodes(config=config, specs=specs)
+        inputs = []
+        for slot, node in enumerate(nodes):
+            config.hook.pytest_xdist_newgateway(gateway=node.gateway)
+            config.hook.pytest_configure_node(node=node)
+            self.nodes[slot] = node
+            inputs.append(self._input(node))
+        fd = _native.blob(wire.dumps(inputs))
+        _native.send(self.chan, _native.WIRE_INPUTS, 0, 0, 0, b"", fd)
+        os.close(fd)
+
+    def _input(self, node: Node) -> dict[str, Any]:
+        base = os.getcwd()
+        factory = getattr(self.config, "_tmp_path_factory", None)
+        if factory is not None:
+            base = str(factory.getbasetemp())
+        return {**node.workerinput, "hasten_basetemp": base, "hasten_crash_dir": os.environ.get("HASTEN_CRASH_DIR", "")}
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> bool:
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        while not self.ended:
+            message = _native.recv(self.chan)
+            if message is None:
+                raise RelayedError("the hasten program has gone away")
+            kind, _slot, _a, _b, _data, fd = message
+            if kind == _native.WIRE_JOURNAL:
+                _native.journal_attach(fd)
+            elif kind == _native.WIRE_ADVANCE:
+                self._read_journal()
+        self._raise_interrupt(session)
+        return True
+
+    def _read_journal(self) -> None:
+        while records := _native.journal_read():
+            for record in records:
+                handler = self.handlers.get(record[0])
+                if handler is not None:
+                    handler(*record[1:])
+        assert self.session is not None
+        if (self.session.shouldfail or self.session.shouldstop) and not self.stop_sent:
+            self.stop_sent = True
+            text = str(self.session.shouldfail or self.session.shouldstop)
+            _native.send(self.chan, _native.WIRE_STOP, 0, 0, 0, text.encode("utf-8", "replace")[:4000])
+
+    def _raise_interrupt(self, session: pytest.Session) -> None:
+        """Ends the session as a single process would have ended it."""
+        interrupt = self.interrupt
+        if interrupt is not None and interrupt["kind"] not in ("shouldfail", "shouldstop"):
+            self._raise(interrupt)
+        if self.blocked and session.testsfailed and not self.config.option.continue_on_collection_errors:
+            s = "s" if session.testsfailed != 1 else ""
+            raise session.Interrupted(f"{session.testsfailed} error{s} during collection")
+        if session.shouldfail:
+            raise session.Failed(session.shouldfail)
+        if session.shouldstop:
+            raise session.Interrupted(session.shouldstop)
+        if interrupt is not None:
+            raise (session.Failed if interrupt["kind"] == "shouldfail" else session.Interrupted)(interrupt["text"])
+
+    def _raise(self, interrupt: dict[str, Any]) -> None:
+        kind, text = interrupt["kind"], interrupt["text"]
+        if kind == "usage":
+            raise pytest.UsageError(*text.split("\n"))
+        if kind == "exit":
+            raise pytest.exit.Exception(text, interrupt["code"])
+        if kind == "keyboard":
+            self.relayed = text
+            raise KeyboardInterrupt
+        self.relayed = text
+        raise RelayedError(text)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_internalerror(self, excrepr: Any, excinfo: Any) -> None:
+        if self.relayed and isinstance(excinfo.value, RelayedError):
+            excrepr.relayed = self.relayed
+            excrepr.__class__ = type("RelayedRepr", (_RelayedRepr, type(excrepr)), {})
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
+        tr = self.config.pluginmanager.getplugin("terminalreporter")
+        memo = getattr(tr, "_keyboardinterrupt_memo", None)
+        if self.relayed and memo is not None:
+            memo.relayed = self.relayed
+            crash = self.relayed.strip().rpartition("\n")[2]
+            if getattr(memo, "reprcrash", None) is not None and crash:
+                path, line, message = (crash.split(":", 2) + ["", ""])[:3]
+                if line.isdigit():
+                    memo.reprcrash.path, memo.reprcrash.lineno = path, int(line)
+                    memo.reprcrash.message = message.strip()
+
+    # ---- one method per record
+
+    def on_catalog(self, _outcome: int, flags: int, *rest: Any) -> None:
+        self.ids, data = wire.catalog_read(rest[-1])
+        assert self.session is not None
+        self.blocked = data["blocked"]
+        self._play(data["events"], "", None)
+        self._play(data["warnings"], "", None)
+        self.session.testscollected = len(self.ids)
+        for name in ("shouldfail", "shouldstop"):
+            if data[name] and not getattr(self.session, name):
+                setattr(self.session, name, data[name])
+        self._update_cached_ids()
+        tr = self.config.pluginmanager.getplugin("terminalreporter")
+        if tr is None or not hasattr(tr, "report_collect"):
+            return
+        tr._numcollected = data["n_collected"]
+        if data["n_deselected"]:
+            tr._add_stats("deselected", [None] * data["n_deselected"])
+        if data["text"]:
+            tr._tw.write_raw(data["text"])
+        if tr.verbosity >= 0:
+            tr.report_collect(True)
+            if data["lines"] and hasattr(tr, "_write_report_lines_from_hooks"):
+                tr._write_report_lines_from_hooks(data["lines"])
+
+    def _update_cached_ids(self) -> None:
+        """--nf: the collected ids are known here as in a single process."""
+        plugin = self.config.pluginmanager.getplugin("nfplugin")
+        if plugin is not None and hasattr(plugin, "cached_nodeids"):
+            plugin.cached_nodeids.update(self.ids)
+
+    def on_node_up(self, _outcome: int, _flags: int, _item: int, slot: int, *rest: Any) -> None:
+        node = self._node(slot)
+        node.workerinfo = {**(wire.loads(rest[-1]) if rest[-1] else {}), "id": node.gateway.id, "spec": node.gateway.spec}
+        self.config.hook.pytest_testnodeready(node=node)
+        self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=list(self.ids))
+
+    def _node(self, slot: int) -> Node:
+        if slot not in self.nodes:
+            assert self.manager is not None
+            node = Node(self.manager, f"gw{slot}", state.n_workers)
+            self.config.hook.pytest_configure_node(node=node)
+            self.nodes[slot] = node
+        return self.nodes[slot]
+
+    def on_test(
+        self, _outcome: int, flags: int, item: int, slot: int, start: int, setup: int, call: int, teardown: int, raw: bytes
+    ) -> None:
+        nodeid = self.ids[item]
+        if not flags & _native.RECORD_PLAIN:
+            self._play(wire.loads(raw), nodeid, self._node(slot), item)
+            return
+        location, keywords = wire.loads(raw)
+        hook = self.config.hook
+        node = self._node(slot)
+        hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
+        at = start / 1e9
+        for when, ns in zip(PHASES, (setup, call, teardown)):
+            spent = ns / 1e9
+            report = TestReport(nodeid, location, keywords, "passed", None, when, (), spent, at, at + spent)  # type: ignore[arg-type]
+            at += spent
+            self._log(report, node, item)
+        hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+
+    def _log(self, report: Any, node: Node | None, item: int) -> None:
+        if node is not None:
+            report.node = node
+            report.worker_id = node.gateway.id
+            report.testrun_uid = self.testrunuid
+            report.item_index = item
+        self.config.hook.pytest_runtest_logreport(report=report)
+
+    def _play(self, events: list[tuple[Any, ...]], nodeid: str, node: Node | None, item: int = -1) -> None:
+        hook = self.config.hook
+        location: Any = (nodeid.split("::", 1)[0], None, nodeid)
+        for event in events:
+            if event[0] == "r" and "location" in event[1]:
+                location = event[1]["location"]
+                break
+        for event in events:
+            kind = event[0]
+            if kind == "r":
+                self._play_report(event[1], node, item)
+            elif kind == "s":
+                id_, at = event[1:] or (nodeid, location)
+                hook.pytest_runtest_logstart(nodeid=id_, location=at)
+            elif kind == "f":
+                id_, at = event[1:] or (nodeid, location)
+                hook.pytest_runtest_logfinish(nodeid=id_, location=at)
+            elif kind == "w":
+                hook.pytest_warning_recorded.call_historic(
+                    kwargs={
+                        "warning_message": wire.load_warning(event[1]),
+                        "when": event[2],
+                        "nodeid": event[3],
+                        "location": event[4],
+                    }
+                )
+            elif kind == "t":
+                self._write(event[1])
+
+    def _play_report(self, data: dict[str, Any], node: Node | None, item: int) -> None:
+        report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+        if isinstance(report, pytest.CollectReport):
+            self.config.hook.pytest_collectreport(report=report)
+            return
+        if type(report).__name__ == "SubtestReport" and report.failed:
+            self._count_failed_subtest(report)
+        self._log(report, node, item)
+
+    def _count_failed_subtest(self, report: Any) -> None:
+        """pytest counts them where they happen; here the terminal reporter will ask for the count."""
+        try:
+            from _pytest.subtests import failed_subtests_key
+        except ImportError:
+            return
+        self.config.stash[failed_subtests_key][getattr(report, "id", report.nodeid)] += 1
+
+    def _write(self, text: str) -> None:
+        tr = self.config.pluginmanager.getplugin("terminalreporter")
+        if tr is not None:
+            tr.ensure_newline()
+            tr._tw.write_raw(text)
+
+    def on_crash(self, outcome: int, _flags: int, item: int, slot: int, *rest: Any) -> None:
+        text = rest[-1].decode("utf-8", "replace")
+        if item >= len(self.ids):
+            self._write_line(text)
+            return
+        nodeid = self.ids[item]
+        path = nodeid.split("::", 1)[0]
+        report = TestReport(nodeid, (path, None, nodeid), {}, "failed", text, "call", duration=rest[2] / 1e9)
+        self.config.hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=self)
+        self.config.hook.pytest_runtest_logstart(nodeid=nodeid, location=report.location)
+        self._log(report, self._node(slot), item)
+        self.config.hook.pytest_runtest_logfinish(nodeid=nodeid, location=report.location)
+
+    def mark_test_pending(self, nodeid: str) -> None:
+        """pytest_handlecrashitem may ask for another run of a crashed test: not supported, the crash stands."""
+        self._write_line(f"hasten: {nodeid} is not run again after its crash")
+
+    def on_extra(self, _outcome: int, _flags: int, _item: int, slot: int, *rest: Any) -> None:
+        self._play(wire.loads(rest[-1]), "", self.nodes.get(slot))
+
+    def on_node_down(self, outcome: int, _flags: int, _item: int, slot: int, *rest: Any) -> None:
+        node = self._node(slot)
+        error = None
+        if rest[-1] and not outcome:
+            node.workeroutput.update(wire.loads(rest[-1]))
+        else:
+            error = rest[-1].decode("utf-8", "replace") or "Not properly terminated"
+        self.config.hook.pytest_testnodedown(node=node, error=error)
+
+    def on_interrupt(self, *rest: Any) -> None:
+        found = wire.load_interrupt(rest[-1])
+        if self.interrupt is None or self.interrupt["kind"] == "keyboard":
+            self.interrupt = found
+
+    def on_note(self, *rest: Any) -> None:
+        self._write_line(rest[-1].decode("utf-8", "replace"))
+
+    def _write_line(self, text: str) -> None:
+        tr = self.config.pluginmanager.getplugin("terminalreporter")
+        if tr is not None and self.config.option.verbose >= 0:
+            tr.ensure_newline()
+            tr.write_line(text)
+        elif tr is None:
+            print(text, file=sys.stderr)
+
+    def on_end(self, *_rest: Any) -> None:
+        self.ended = True

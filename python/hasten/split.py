@@ -1,0 +1,192 @@
+"""Who is who: one pytest process becomes the reporter and the template, and the template's forks become workers.
+
+The template is split off in ``pytest_cmdline_main``, before ``pytest_configure``, so that the reporter configures as
+pytest-xdist's controller does and the template as a worker; ``early`` splits before the first conftest is imported.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from hasten import _native, options
+from hasten.plugin import leave, state
+
+
+def _auto(option: Any) -> int:
+    limits = _native.cpu_limits()
+    for name in ("PYTEST_XDIST_AUTO_NUM_WORKERS", "PYTHON_CPU_COUNT"):
+        if os.environ.get(name, "").isdigit():
+            return max(1, int(os.environ[name]))
+    n = int(limits["logical" if options.requested(option) == "logical" else "physical"])
+    return max(1, min(n, limits["quota"] or n))
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            pass
+
+
+def _start_file(config: pytest.Config) -> str:
+    return os.path.join(config.rootpath, ".hasten", "start")
+
+
+def _remembered_start(config: pytest.Config) -> str:
+    try:
+        with open(_start_file(config), encoding="utf-8") as f:
+            return f.readline().strip()
+    except OSError:
+        return ""
+
+
+def _connect(config: pytest.Config) -> None:
+    """``pytest --hasten``: start the supervisor from here."""
+    if state.reporter_chan >= 0 or state.template_chan >= 0 or state.role:
+        return
+    from hasten import launch
+
+    state.reporter_chan, state.template_chan = launch.start_supervisor()
+
+
+def before_conftests(config: pytest.Config) -> None:
+    """Shows plugins the options of a distributed run; forks here when the start is early."""
+    known = config.known_args_namespace
+    if state.role or getattr(known, "help", False) or getattr(known, "version", 0):
+        return
+    plan = options.resolve(known, _auto(known))
+    if plan.plain:
+        return
+    wanted = getattr(known, "start", "auto")
+    start = wanted if wanted != "auto" else state.start or _remembered_start(config) or "template"
+    state.start = start if start in ("template", "early") else "template"
+    _show_controller(known, plan.n_workers)
+    if state.start != "early":
+        if state.template_chan >= 0 or not state.started_by_program:
+            from hasten import watch
+
+            state.watch = watch.Watch()
+            state.watch.identity_absent()
+        return
+    _connect(config)
+    state.n_workers = plan.n_workers
+    if state.reporter_chan >= 0 and _split() == "reporter":
+        return
+    state.role = "template"
+    from hasten import template
+
+    template.serve_early()
+    _show_worker(known)
+
+
+def _show_controller(option: Any, n: int) -> None:
+    option.numprocesses = n
+    if getattr(option, "dist", "no") == "no":
+        option.dist = "load"
+    option.tx = ["popen"] * n
+
+
+def _show_worker(option: Any) -> None:
+    option.loadgroup = getattr(option, "dist", "no") == "loadgroup"
+    option.hasten_dist = getattr(option, "dist", "no")
+    option.dist = "no"
+    option.distload = False
+    option.numprocesses = None
+    option.maxprocesses = None
+    option.tx = []
+    option.usepdb = False
+
+
+def _split() -> str:
+    """Forks the template off. Returns this process's role."""
+    _flush()
+    pid = _native.fork()
+    if pid:
+        state.role = "reporter"
+        os.close(state.template_chan)
+        state.template_chan = -1
+        return state.role
+    state.role = "template"
+    atexit._clear()
+    os.close(state.reporter_chan)
+    state.reporter_chan = -1
+    return state.role
+
+
+def before_configure(config: pytest.Config) -> None:
+    """Called with everything imported and nothing configured: takes up this process's role."""
+    state.slow_exit = bool(config.getoption("slow_exit", False))
+    if state.role == "":
+        _choose(config)
+    if state.watch and state.role in ("plain", "reporter"):
+        state.watch.stop()
+    if state.role == "plain":
+        from hasten.plugin import release_collector
+
+        release_collector()
+    elif state.role == "reporter":
+        from hasten import reporter
+
+        _show_controller(config.option, state.n_workers)
+        reporter.install(config)
+    elif state.role == "template":
+        from hasten import template
+
+        _show_worker(config.option)
+        template.install(config)
+    elif state.role == "worker":
+        from hasten import template
+
+        _show_worker(config.option)
+        template.install_early_worker(config)
+
+
+def _choose(config: pytest.Config) -> None:
+    option = config.option
+    auto = _auto(option)
+    if isinstance(options.requested(option), str) and not options.plain_reason(option):
+        asked = config.hook.pytest_xdist_auto_num_workers(config=config) if _has_auto_hook(config) else auto
+        auto = int(asked) if asked else auto
+    if state.n_workers and option.numprocesses == state.n_workers:
+        plan = options.Plan(state.n_workers)
+    else:
+        plan = options.resolve(option, auto)
+    if plan.plain:
+        state.role = "plain"
+        if state.reporter_chan >= 0:
+            _native.send(state.reporter_chan, _native.WIRE_PLAIN, 0, 0, 0, plan.plain.encode())
+        return
+    state.n_workers = plan.n_workers
+    _connect(config)
+    alarm = state.watch.alarm if state.watch else None
+    if state.reporter_chan < 0:
+        state.role = "template"  # started again: the reporter lives already
+    elif state.template_chan < 0:
+        state.role = "reporter"
+    elif alarm and config.getoption("start", "auto") == "auto":
+        state.role = "reporter"
+        os.close(state.template_chan)
+        _native.send(state.reporter_chan, _native.WIRE_EARLY, 0, 0, 0, alarm.encode("utf-8", "replace")[:4000])
+    else:
+        _split()
+
+
+def _has_auto_hook(config: pytest.Config) -> bool:
+    return hasattr(config.hook, "pytest_xdist_auto_num_workers")
+
+
+def leave_after_error(config: pytest.Config, exc: BaseException) -> None:
+    """A template or worker whose pytest ended with an exception: what it is goes to the reporter, then the end."""
+    if state.worker is not None:
+        state.worker.abort(exc)
+    try:
+        config._ensure_unconfigure()
+    finally:
+        leave(1)

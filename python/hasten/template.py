@@ -1,0 +1,393 @@
+"""The template: configures as a worker, imports and collects once, then forks workers on request.
+
+A fork happens inside the innermost ``pytest_runtestloop``; the child returns from there through pytest's own stack.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from typing import Any
+
+import pytest
+
+from hasten import _native, wire
+from hasten.plugin import leave, release_collector, state
+
+_GROUP_OF = {
+    "loadscope": lambda nodeid: nodeid.rsplit("::", 1)[0],
+    "loadfile": lambda nodeid: nodeid.split("::", 1)[0],
+}
+
+
+class Seeds:
+    """CPython reseeds ``random`` in every fork: a suite that has seeded it gets its state back."""
+
+    def __init__(self) -> None:
+        self.seeded = False
+        self._original = random.seed
+        random.seed = self._seed  # type: ignore[assignment]
+
+    def _seed(self, *args: Any, **kwargs: Any) -> None:
+        self.seeded = True
+        self._original(*args, **kwargs)
+
+    def before_fork(self) -> None:
+        if random.seed == self._seed:
+            random.seed = self._original  # type: ignore[assignment]
+        self._state = random.getstate()
+
+    def after_fork(self) -> None:
+        if self.seeded:
+            random.setstate(self._state)
+        numpy_random = sys.modules.get("numpy.random")
+        if numpy_random is not None:
+            _reseed_numpy(numpy_random)
+
+
+def _reseed_numpy(numpy_random: Any) -> None:
+    """A new stream for each worker, unless the suite has seeded numpy's global generator."""
+    try:
+        generator = numpy_random.mtrand._rand._bit_generator
+        if getattr(generator, "_seed_seq", None) is not None:
+            numpy_random.seed()
+    except AttributeError:
+        pass
+
+
+def serve_early() -> None:
+    """The early start: waits for forks here; returns in each worker with its identity in the environment."""
+    _hello()
+    fork = _native.template_serve(state.template_chan)
+    if isinstance(fork, bool):
+        _native.template_end_orphans()
+        os._exit(0)
+    state.role = "worker"
+    state.fork = fork
+    os.close(state.template_chan)
+    state.template_chan = -1
+    inputs = wire.loads(_native.blob_read(fork[3]))
+    _set_environment(_input_of(inputs, fork[0]))
+
+
+def _hello() -> None:
+    _native.send(state.template_chan, _native.WIRE_HELLO, 0, os.getpid())
+
+
+def _input_of(inputs: list[dict[str, Any]], slot: int) -> dict[str, Any]:
+    """The workerinput of a slot: replacements take over what plugins gave the worker they replace."""
+    own = dict(inputs[slot % len(inputs)])
+    own["workerid"] = f"gw{slot}"
+    return own
+
+
+def _set_environment(workerinput: dict[str, Any]) -> None:
+    os.environ["PYTEST_XDIST_TESTRUNUID"] = workerinput["testrunuid"]
+    os.environ["PYTEST_XDIST_WORKER"] = workerinput["workerid"]
+    os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(workerinput["workercount"])
+
+
+def _restart_capture(config: pytest.Config) -> None:
+    """New capture files: after a fork all processes would share one offset in the old ones."""
+    capman = config.pluginmanager.getplugin("capturemanager")
+    if capman is None or capman._global_capturing is None:
+        return
+    suspended = not capman.is_globally_capturing() or getattr(capman._global_capturing, "_state", "") == "suspended"
+    out, err = capman.read_global_capture()
+    capman.stop_global_capturing()
+    if config.getoption("capture", "fd") == "fd":
+        _quiet_stdout()
+    capman.start_global_capturing()
+    for name, text in (("out", out), ("err", err)):
+        one = getattr(capman._global_capturing, name)
+        if text and one is not None and hasattr(one, "tmpfile"):
+            one.tmpfile.write(text)
+    if suspended:
+        capman.suspend_global_capture()
+
+
+def _quiet_stdout() -> None:
+    """Outside of capture a worker's stdout leads nowhere: the reporter alone writes results."""
+    try:
+        sys.stdout.flush()
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 1)
+        os.close(null)
+    except (OSError, ValueError):
+        pass
+
+
+def _mute_terminal(config: pytest.Config) -> None:
+    """The terminal reporter stays (assertion details ask for its writer) and reports nothing."""
+    tr = config.pluginmanager.getplugin("terminalreporter")
+    if tr is None:
+        return
+    for caller in config.pluginmanager.get_hookcallers(tr) or []:
+        if caller.name not in ("pytest_report_teststatus", "pytest_report_header"):
+            caller._remove_plugin(tr)
+
+
+def install(config: pytest.Config) -> None:
+    """This process is the template from now on: identity of the first worker, a worker's options and plugins."""
+    wire.Trust.freeze()
+    _hello()
+    segment_fd, inputs = _receive_inputs()
+    template = Template(config, segment_fd, inputs)
+    _set_environment(_input_of(inputs, 0))
+    _become(config, template, _input_of(inputs, 0))
+    if state.watch:
+        template.watch = state.watch
+        state.watch.identity_of_first(config, inputs)
+
+
+def install_early_worker(config: pytest.Config) -> None:
+    """The same in a worker that was forked before the conftests were imported."""
+    wire.Trust.freeze()
+    assert state.fork is not None
+    slot, _chan, segment_fd, inputs_fd, _plan = state.fork
+    inputs = wire.loads(_native.blob_read(inputs_fd))
+    os.close(inputs_fd)
+    template = Template(config, segment_fd, inputs)
+    _become(config, template, _input_of(inputs, slot))
+
+
+def _receive_inputs() -> tuple[int, list[dict[str, Any]]]:
+    segment_fd = -1
+    while True:
+        message = _native.recv(state.template_chan)
+        if message is None:
+            os._exit(0)  # the supervisor is gone, or has no use for a template
+        kind, _slot, _a, _b, _data, fd = message
+        if kind == _native.WIRE_SEGMENT:
+            segment_fd = fd
+        elif kind == _native.WIRE_INPUTS:
+            inputs = wire.loads(_native.blob_read(fd))
+            os.close(fd)
+            return segment_fd, inputs
+        elif kind == _native.WIRE_QUIT:
+            os._exit(0)
+
+
+def _become(config: pytest.Config, template: Template, workerinput: dict[str, Any]) -> None:
+    from hasten.worker import Worker
+
+    _restart_capture(config)
+    _mute_terminal(config)
+    config.workerinput = workerinput  # type: ignore[attr-defined]
+    config.workeroutput = {}  # type: ignore[attr-defined]
+    config.option.basetemp = os.path.join(workerinput["hasten_basetemp"], f"popen-{workerinput['workerid']}")
+    template.worker = Worker(config)
+    state.worker = template.worker
+    config.pluginmanager.register(template, "hasten-template")
+    config.pluginmanager.register(template.worker, "hasten-worker")
+
+
+class Template:
+    """Plugin of the template and, after the fork, of its workers."""
+
+    def __init__(self, config: pytest.Config, segment_fd: int, inputs: list[dict[str, Any]]) -> None:
+        self.config = config
+        self.segment_fd = segment_fd
+        self.inputs = inputs
+        self.worker: Any = None
+        self.watch: Any = None
+        self.seeds = Seeds()
+        self.events: list[tuple[Any, ...]] = []  # of collection, for the reporter
+        self.n_collected = 0
+        self.n_deselected = 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.n_collected += sum(isinstance(x, pytest.Item) for x in report.result or ())
+        if not report.passed or report.sections:
+            data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+            self.events.append(("r", data))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_deselected(self, items: list[pytest.Item]) -> None:
+        self.n_deselected += len(items)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        release_collector()
+        blocked = bool(session.testsfailed) and not self.config.option.continue_on_collection_errors
+        if state.fork is not None:
+            return self._run_early(session)
+        alarm = self.watch.before_fork() if self.watch else None
+        if alarm and self.config.getoption("start", "auto") == "auto" and session.items and not blocked:
+            _native.send(state.template_chan, _native.WIRE_EARLY, 0, 0, 0, alarm.encode("utf-8", "replace")[:4000])
+            return True  # nothing of this process is used: it unconfigures and leaves
+        limits = self._send_catalog(session, state.template_chan, blocked)
+        self.seeds.before_fork()
+        fork = _native.template_serve(state.template_chan, self.segment_fd)
+        if isinstance(fork, bool):
+            _native.template_end_orphans()
+            if fork:
+                os._exit(0)  # a worker has ended the session for this process too
+            return True
+        self._become_worker(session, fork, limits)
+        self.worker.run(session, list(range(len(session.items))))
+        return True
+
+    def _become_worker(self, session: pytest.Session, fork: tuple[int, ...], limits: dict[int, int]) -> None:
+        slot, chan, segment_fd, _inputs_fd, plan_fd = fork
+        state.role = "worker"
+        os.close(state.template_chan)
+        state.template_chan = -1
+        _native.die_with(chan)
+        self.seeds.after_fork()
+        own = _input_of(self.inputs, slot)
+        if self.watch:
+            self.watch.stop()
+        workerinput = self.config.workerinput  # type: ignore[attr-defined]
+        dict.clear(workerinput)
+        dict.update(workerinput, own)
+        _set_environment(own)
+        _restart_capture(self.config)
+        self._own_basetemp(own)
+        self.worker.attach(slot, segment_fd, plan_fd, limits)
+        for fd in (segment_fd, plan_fd):
+            os.close(fd)
+
+    def _own_basetemp(self, own: dict[str, Any]) -> None:
+        factory = getattr(self.config, "_tmp_path_factory", None)
+        path = os.path.join(own["hasten_basetemp"], f"popen-{own['workerid']}")
+        self.config.option.basetemp = path
+        if factory is not None:
+            factory._given_basetemp = self.config.rootpath.__class__(path)
+            factory._basetemp = None
+
+    def _run_early(self, session: pytest.Session) -> bool:
+        assert state.fork is not None
+        slot, chan, segment_fd, _inputs, _plan = state.fork
+        blocked = bool(session.testsfailed) and not self.config.option.continue_on_collection_errors
+        limits = self._send_catalog(session, chan, blocked)
+        plan_fd, reference = self._receive_plan(chan)
+        if plan_fd < 0:
+            return True
+        own = {item.nodeid: i for i, item in enumerate(session.items)}
+        ids, _python = wire.catalog_read(reference)
+        order = [own.get(nodeid, -1) for nodeid in ids]
+        _native.send(chan, _native.WIRE_MISSING, slot, order.count(-1))
+        if -1 in order:
+            return True
+        _native.die_with(chan)
+        limits = {at: limits[i] for at, i in enumerate(order) if i in limits}
+        self.worker.attach(slot, segment_fd, plan_fd, limits)
+        for fd in (segment_fd, plan_fd):
+            os.close(fd)
+        self.worker.run(session, order)
+        return True
+
+    def _receive_plan(self, chan: int) -> tuple[int, bytes]:
+        plan_fd = -1
+        while True:
+            message = _native.recv(chan)
+            if message is None:
+                os._exit(3)
+            kind, _slot, _a, _b, _data, fd = message
+            if kind == _native.WIRE_PLAN:
+                plan_fd = fd
+            elif kind == _native.WIRE_CATALOG:
+                blob = _native.blob_read(fd)
+                os.close(fd)
+                return plan_fd, blob
+            elif kind == _native.WIRE_QUIT:
+                return -1, b""
+
+    def _send_catalog(self, session: pytest.Session, chan: int, blocked: bool) -> dict[int, int]:
+        """Returns the time limits (ns) of the items that have one of their own."""
+        ids = [item.nodeid for item in session.items]
+        table = _Columns(self.config)
+        columns = [table.of(item, nodeid) for item, nodeid in zip(session.items, ids)]
+        lines = []
+        if not blocked and self.config.getoption("verbose") >= 0:
+            lines = self.config.hook.pytest_report_collectionfinish(
+                config=self.config, start_path=self.config.invocation_params.dir, startdir=None, items=session.items
+            )
+        python = wire.dumps(
+            {
+                "events": self.events,
+                "warnings": self.worker.take_warnings(),
+                "text": self.worker.take_text(),
+                "lines": lines,
+                "n_collected": self.n_collected,
+                "n_deselected": self.n_deselected,
+                "blocked": blocked,
+                "shouldfail": session.shouldfail,
+                "shouldstop": session.shouldstop,
+            }
+        )
+        fd = _native.blob(wire.catalog_build(ids, columns, max(1, len(table.groups)), python))
+        nothing = blocked or not ids
+        _native.send(chan, _native.WIRE_CATALOG, 0, int(nothing), 0, b"", fd)
+        os.close(fd)
+        return {i: c[3] * 1_000_000 for i, c in enumerate(columns) if c[3]}
+
+
+class _Columns:
+    """What the planner wants to know of each item (store/catalog.h): file, group, affinity, time limit."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.dist = getattr(config.option, "hasten_dist", "load")
+        self.files: dict[str, int] = {}
+        self.groups: dict[str, int] = {}
+        self.affinities: dict[str, int] = {}
+        self.scopes: dict[int, str] = {}
+        self.timeouts = hasattr(config.option, "timeout") and not config.pluginmanager.hasplugin("timeout")
+
+    def of(self, item: pytest.Item, nodeid: str) -> tuple[int, int, int, int]:
+        path = nodeid.split("::", 1)[0]
+        file = self.files.setdefault(path, len(self.files))
+        group = 0
+        if self.dist in _GROUP_OF or self.dist == "loadgroup":
+            group = self.groups.setdefault(self._group(item, nodeid), len(self.groups))
+        return file, group, self._affinity(item, nodeid, path), self._timeout_ms(item)
+
+    def _group(self, item: pytest.Item, nodeid: str) -> str:
+        if self.dist != "loadgroup":
+            return _GROUP_OF[self.dist](nodeid)
+        names = set()
+        for mark in item.iter_markers("xdist_group"):
+            names.add(str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")))
+        return "@" + "_".join(sorted(names)) if names else nodeid
+
+    def _affinity(self, item: pytest.Item, nodeid: str, path: str) -> int:
+        info = getattr(item, "_fixtureinfo", None)
+        if info is None:
+            return 0
+        scope = self.scopes.get(id(info))
+        if scope is None:
+            scope = self.scopes[id(info)] = _widest_scope(info)
+        if not scope:
+            return 0
+        key = nodeid.rsplit("::", 1)[0] if scope == "class" else path
+        return self.affinities.setdefault(key, len(self.affinities) + 1)
+
+    def _timeout_ms(self, item: pytest.Item) -> int:
+        if not self.timeouts:
+            return 0
+        mark = item.get_closest_marker("timeout")
+        if mark is None:
+            return 0
+        try:
+            return max(1, int(float(mark.args[0] if mark.args else mark.kwargs["timeout"]) * 1000))
+        except (ValueError, TypeError, KeyError, IndexError):
+            return 0
+
+
+def _widest_scope(info: Any) -> str:
+    """``module`` or ``class`` when the tests of this function share a set-up of that scope, else ''."""
+    widest = ""
+    for defs in info.name2fixturedefs.values():
+        scope = defs[-1].scope if defs else ""
+        if scope in ("module", "package"):
+            return "module"
+        if scope == "class":
+            widest = "class"
+    return widest
+
+
+def leave_unused() -> None:
+    leave(0)

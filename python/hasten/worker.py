@@ -1,0 +1,298 @@
+"""A worker: takes tests, runs pytest's own protocol for each, publishes one record per test."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+from _pytest.reports import TestReport
+
+from hasten import _native, wire
+
+NO_ITEM = 0xFFFFFFFF
+_PLAIN_ATTRIBUTES = len(TestReport("", ("", None, ""), {}, "passed", None, "call").__dict__)
+
+
+def _outcome(reports: list[Any]) -> int:
+    """The one outcome of a test (store/record.h) from all its reports."""
+    found = _native.OUTCOME_PASSED
+    for report in reports:
+        xfail = hasattr(report, "wasxfail")
+        if report.outcome == "failed" and not xfail:
+            if report.when == "call":
+                return _native.OUTCOME_FAILED
+            found = _native.OUTCOME_ERROR
+        elif found == _native.OUTCOME_ERROR:
+            continue
+        elif report.outcome == "rerun":
+            found = _native.OUTCOME_RERUN
+        elif report.outcome == "skipped":
+            found = _native.OUTCOME_XFAILED if xfail else _native.OUTCOME_SKIPPED
+        elif xfail and report.outcome == "passed":
+            found = _native.OUTCOME_XPASSED
+        elif found == _native.OUTCOME_RERUN and report.when == "call":
+            found = _native.OUTCOME_PASSED
+    return found
+
+
+def _is_plain(report: Any, when: str) -> bool:
+    return (
+        type(report) is TestReport
+        and report.when == when
+        and report.outcome == "passed"
+        and report.longrepr is None
+        and not report.sections
+        and not report.user_properties
+        and len(report.__dict__) == _PLAIN_ATTRIBUTES
+    )
+
+
+class Worker:
+    """Plugin: records what happens to the running test. attach() makes this process a worker."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.session: pytest.Session | None = None
+        self.attached = False
+        self.events: list[tuple[Any, ...]] = []
+        self.reports: list[Any] = []
+        self.item_index = NO_ITEM
+        self.nodeid = ""
+        self.aborted = False
+        self.limits: dict[int, int] = {}
+        self.text = io.StringIO()
+        tr = config.pluginmanager.getplugin("terminalreporter")
+        if tr is not None:
+            tr._tw._file = self.text
+        self.claimed: int | None = None
+        self.peeked: Any = None
+
+    # ---- becoming a worker
+
+    def attach(self, slot: int, segment_fd: int, plan_fd: int, limits: dict[int, int]) -> None:
+        _native.worker_attach(segment_fd, plan_fd, slot)
+        self.attached = True
+        self.limits = limits
+        self.events.clear()
+        self._own_fault_handler()
+        info = {
+            "version": sys.version,
+            "version_info": tuple(sys.version_info),
+            "sysplatform": sys.platform,
+            "platform": "",
+            "executable": sys.executable,
+            "cwd": os.getcwd(),
+        }
+        self._publish(_native.RECORD_NODE_UP, payload=wire.dumps(info))
+
+    def _own_fault_handler(self) -> None:
+        """Python stacks of a crash go to this worker's own file, where the supervisor finds them."""
+        try:
+            from _pytest.faulthandler import fault_handler_stderr_fd_key as key
+        except ImportError:
+            return
+        fd = self.config.stash.get(key, -1)
+        folder = self.config.workerinput.get("hasten_crash_dir")  # type: ignore[attr-defined]
+        if fd < 0 or not folder:
+            return
+        try:
+            own = os.open(os.path.join(folder, str(os.getpid())), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError:
+            return
+        import faulthandler
+
+        os.dup2(own, fd, inheritable=False)
+        os.close(own)
+        faulthandler.enable(file=fd)
+
+    # ---- the loop
+
+    def run(self, session: pytest.Session, items_of: list[int]) -> None:
+        """items_of: index in the catalog -> index in session.items."""
+        self.session = session
+        items = session.items
+        self._claim_in_teardown(session, items, items_of)
+        index = _native.worker_take()
+        while index >= 0:
+            item = items[items_of[index]]
+            ahead = _native.worker_peek()
+            self.peeked = items[items_of[ahead]] if ahead >= 0 else None
+            self.claimed = None
+            self.item_index = index
+            self.nodeid = item.nodeid
+            _native.worker_begin(index, self.limits.get(index, 0))
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=self.peeked)
+            self._publish_test()
+            _native.worker_end()
+            if session.shouldfail or session.shouldstop:
+                self._stop(session)
+                break
+            index = _native.worker_take() if self.claimed is None else self.claimed
+        self.item_index = NO_ITEM
+        _native.worker_leave()
+
+    def _claim_in_teardown(self, session: pytest.Session, items: list[pytest.Item], items_of: list[int]) -> None:
+        """The next test is claimed when the present one's teardown begins: until then another worker may steal it."""
+        setupstate = session._setupstate
+        original = setupstate.teardown_exact
+
+        def teardown_exact(nextitem: pytest.Item | None) -> None:
+            if self.item_index != NO_ITEM and nextitem is self.peeked:
+                if self.claimed is None:
+                    stopping = session.shouldfail or session.shouldstop
+                    self.claimed = -1 if stopping else _native.worker_take()
+                nextitem = items[items_of[self.claimed]] if self.claimed >= 0 else None
+            original(nextitem)
+
+        setupstate.teardown_exact = teardown_exact  # type: ignore[method-assign]
+
+    def _stop(self, session: pytest.Session) -> None:
+        _native.worker_stop()
+        if session.shouldfail:
+            self._interrupt("shouldfail", str(session.shouldfail))
+        else:
+            self._interrupt("shouldstop", str(session.shouldstop))
+
+    # ---- what happens
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logstart(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self.events.append(("s",) if nodeid == self.nodeid else ("s", nodeid, location))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_logfinish(self, nodeid: str, location: tuple[str, int | None, str]) -> None:
+        self.events.append(("f",) if nodeid == self.nodeid else ("f", nodeid, location))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.events.append(("r", report))
+        self.reports.append(report)
+        if report.failed and not hasattr(report, "wasxfail") and self.attached:
+            _native.worker_failed()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str, location: Any) -> None:
+        if when != "config":  # the reporter has those from its own configuration
+            self.events.append(("w", wire.dump_warning(warning_message), when, nodeid, location))
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_internalerror(self, excrepr: object) -> None:
+        self._interrupt("internal", str(excrepr))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        value = excinfo.value
+        if isinstance(value, pytest.exit.Exception):
+            self._interrupt("exit", str(value.msg), value.returncode)
+        elif type(value).__name__ != "Interrupted":
+            self._interrupt("keyboard", str(excinfo.getrepr(funcargs=True)))
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, Any, Any]:
+        output = self.config.workeroutput  # type: ignore[attr-defined]
+        output["exitstatus"] = int(exitstatus)
+        output["shouldfail"] = session.shouldfail
+        output["shouldstop"] = session.shouldstop
+        try:
+            return (yield)
+        finally:
+            if self.attached:
+                self._flush_extra()
+                self._publish(_native.RECORD_NODE_DOWN, payload=wire.dumps(output))
+
+    # ---- publishing
+
+    def take_warnings(self) -> list[tuple[Any, ...]]:
+        """Warnings recorded so far (of collection)."""
+        taken = [event for event in self.events if event[0] == "w"]
+        self.events.clear()
+        return taken
+
+    def take_text(self) -> str:
+        text = self.text.getvalue()
+        if text:
+            self.text.seek(0)
+            self.text.truncate()
+        return text
+
+    def _publish(self, kind: int, item: int = NO_ITEM, payload: bytes = b"") -> None:
+        _native.worker_publish(kind, 0, 0, item, 0, 0, 0, 0, payload)
+
+    def _serialized(self) -> list[tuple[Any, ...]]:
+        hook = self.config.hook.pytest_report_to_serializable
+        text = self.take_text()
+        if text:
+            self.events.append(("t", text))
+        return [("r", hook(config=self.config, report=e[1])) if e[0] == "r" else e for e in self.events]
+
+    def _publish_test(self) -> None:
+        reports = self.reports
+        times = [0, 0, 0]
+        for report in reports:
+            at = ("setup", "call", "teardown").index(report.when) if report.when in ("setup", "teardown") else 1
+            times[at] += int(report.duration * 1e9)
+        start = int(reports[0].start * 1e9) if reports else 0
+        flags = 0
+        if self._all_plain(reports):
+            flags = _native.RECORD_PLAIN
+            payload = wire.dumps((reports[0].location, reports[0].keywords))
+        else:
+            payload = wire.dumps(self._serialized())
+        _native.worker_publish(
+            _native.RECORD_TEST, _outcome(reports), flags, self.item_index, start, times[0], times[1], times[2], payload
+        )
+        self.events.clear()
+        self.reports = []
+
+    def _all_plain(self, reports: list[Any]) -> bool:
+        return (
+            len(self.events) == 5
+            and len(reports) == 3
+            and len(self.events[0]) == 1
+            and len(self.events[4]) == 1
+            and not self.text.tell()
+            and _is_plain(reports[0], "setup")
+            and _is_plain(reports[1], "call")
+            and _is_plain(reports[2], "teardown")
+            and reports[0].keywords == reports[1].keywords == reports[2].keywords
+            and reports[0].nodeid == self.nodeid
+        )
+
+    def _flush_extra(self) -> None:
+        """Reports and warnings of no test: session teardown, unraisable exceptions found late."""
+        if self.events or self.text.tell():
+            self._publish(_native.RECORD_EXTRA, payload=wire.dumps(self._serialized()))
+            self.events.clear()
+            self.reports = []
+
+    def _interrupt(self, kind: str, text: str, code: int | None = None) -> None:
+        """The run stops here: the reporter raises what a single process would have raised."""
+        if self.aborted:
+            return
+        self.aborted = True
+        payload = wire.dump_interrupt(kind, text, code)
+        if self.attached:
+            self._flush_extra()
+            _native.worker_stop()
+            self._publish(_native.RECORD_INTERRUPT, payload=payload)
+            return
+        from hasten.plugin import state
+
+        chan = state.template_chan if state.fork is None else state.fork[1]
+        fd = _native.blob(payload)
+        try:
+            _native.send(chan, _native.WIRE_ABORT, 0, 0, 0, b"", fd)
+        except OSError:
+            pass  # nobody is left who could report it
+        os.close(fd)
+
+    def abort(self, exc: BaseException) -> None:
+        """pytest ended with this exception before or after its own session wrapper."""
+        if isinstance(exc, pytest.UsageError):
+            self._interrupt("usage", "\n".join(str(arg) for arg in exc.args))
+        else:
+            self._interrupt("internal", f"{type(exc).__name__}: {exc}")

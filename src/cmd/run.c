@@ -1,0 +1,205 @@
+/* run.c - `hasten run` and the engine of `pytest --hasten`. */
+#include "cmd/cmd.h"
+
+#include "base/opt.h"
+#include "cmd/python.h"
+#include "os/term.h"
+#include "run/options.h"
+#include "ui/line.h"
+#include "ui/report.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct run_args {
+    const char *python;
+    bool resume;
+    bool plain_screen;
+    bool verify;
+    bool help;
+    const char *channels;
+};
+
+static const struct opt options[] = {
+    {OPT_HEADING, .help = "hasten's options (all others are pytest's: see pytest --help)"},
+    {OPT_TEXT, 0, "python", "PATH", "the interpreter that runs the suite (default: the one beside hasten)",
+     offsetof(struct run_args, python), NULL, false},
+    {OPT_FLAG, 0, "resume", NULL, "go on with the last run of this project that was interrupted: tests that have a result are not run again",
+     offsetof(struct run_args, resume), NULL, false},
+    {OPT_FLAG, 0, "verify-against-pytest", NULL, "run plain pytest too, and compare outcomes, sections and exit status test by test",
+     offsetof(struct run_args, verify), NULL, false},
+    {OPT_FLAG, 0, "no-live", NULL, "no live screen: pytest's own output only", offsetof(struct run_args, plain_screen), NULL, false},
+    {OPT_FLAG, 'h', "help", NULL, "this text", offsetof(struct run_args, help), NULL, false},
+};
+
+static const struct opt_table table = {options, HS_COUNT(options), "svqxlhVd"};
+
+static int print_help(void)
+{
+    struct str text = STR_INIT;
+
+    opt_help(&text, &table, 80);
+    puts("usage: hasten run [options] [pytest arguments]\n");
+    puts("Runs a pytest suite in parallel: imports and collects once, forks, shares the work. Also understood, with\n"
+         "pytest-xdist's meaning: -n auto|logical|N (default auto), --dist MODE, --maxprocesses, --max-worker-restart;\n"
+         "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early, --slow-exit.\n");
+    fputs(str_text(&text), stdout);
+    str_release(&text);
+    return CMD_OK;
+}
+
+static void on_output(void *self, const char *bytes, size_t n)
+{
+    line_output(self, bytes, n);
+}
+
+static void on_tick(void *self, const struct run_view *view)
+{
+    line_draw(self, view);
+}
+
+static void on_resized(void *self, uint32_t columns, uint32_t rows)
+{
+    line_resize(self, columns, rows);
+}
+
+static void open_line(struct line *line, bool live)
+{
+    struct term_size size = {80, 24};
+
+    if (live)
+        term_size(STDOUT_FILENO, &size);
+    line_init(line, &(struct line_options){.fd = STDOUT_FILENO,
+                                           .live = live,
+                                           .colour = term_has_colour(STDOUT_FILENO),
+                                           .utf8 = term_is_utf8(),
+                                           .columns = size.columns,
+                                           .rows = size.rows});
+}
+
+static void print_totals(const struct run_totals *totals)
+{
+    struct report_totals report = {.wall_ns = totals->wall_ns,
+                                   .tests_ns = totals->tests_ns,
+                                   .start_up_ns = totals->start_ns,
+                                   .idle_ns = totals->idle_ns,
+                                   .worker_ns = totals->span_ns * totals->n_workers,
+                                   .n_workers = totals->n_workers,
+                                   .n_tests = totals->n_tests};
+    struct report_options shape = {.colour = term_has_colour(STDOUT_FILENO), .utf8 = term_is_utf8()};
+    struct str text = STR_INIT;
+    struct term_size size;
+
+    if (totals->note[0])
+        fprintf(stderr, "hasten: %s\n", totals->note);
+    if (!totals->distributed || totals->quiet)
+        return;
+    if (term_size(STDOUT_FILENO, &size) == 0)
+        shape.columns = size.columns;
+    for (uint32_t i = 0; i < totals->n_slow; i++)
+        report_add_test(&report, &(struct report_test){.node_id = totals->slow[i].id,
+                                                       .node_id_len = strlen(totals->slow[i].id),
+                                                       .ns = totals->slow[i].ns});
+    report_render(&text, &report, &shape);
+    fputs(str_text(&text), stdout);
+    fflush(stdout);
+    str_release(&text);
+}
+
+static uint64_t seed(void)
+{
+    const char *text = getenv("HASTEN_TEST_SEED");
+
+    return text ? strtoull(text, NULL, 10) : 0;
+}
+
+static int run(const struct run_options *chosen)
+{
+    struct line line;
+    struct run_watcher watcher = {.self = &line};
+    struct run_totals totals;
+    struct err err;
+    int code;
+
+    open_line(&line, chosen->live);
+    if (chosen->live)
+        watcher = (struct run_watcher){&line, on_output, on_tick, on_resized, NULL};
+    code = run_tests(chosen, &watcher, &totals, &err);
+    line_clear(&line);
+    line_release(&line);
+    if (code < 0)
+        return cmd_fail(CMD_INTERNAL, err.text);
+    if (chosen->reporter_chan < 0)
+        print_totals(&totals);
+    return totals.status;
+}
+
+/* `hasten run --verify-against-pytest`: the package does it, with this program and plain pytest. */
+static int verify(const char *python, const struct opt_list *rest, char **argv)
+{
+    char **args = hs_alloc((rest->n + 5) * sizeof *args);
+    char self[4096];
+    const ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    size_t k = 0;
+
+    (void)argv;
+    self[n > 0 ? n : 0] = '\0';
+    args[k++] = (char *)(uintptr_t)python;
+    args[k++] = (char *)(uintptr_t)"-m";
+    args[k++] = (char *)(uintptr_t)"hasten.verify";
+    args[k++] = self;
+    for (size_t i = 0; i < rest->n; i++)
+        args[k++] = (char *)(uintptr_t)rest->items[i];
+    execvp(python, args);
+    free(args);
+    return cmd_fail(CMD_USAGE, "cannot start the interpreter for --verify-against-pytest");
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct run_args args = {0};
+    struct opt_list rest = {0};
+    struct str python = STR_INIT;
+    struct err err;
+    int status;
+
+    if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0)
+        return cmd_fail(CMD_USAGE, err.text);
+    if (args.help)
+        return print_help();
+    opt_list_add(&rest, NULL);
+    rest.n--;
+    python_find(args.python, &python);
+    if (args.verify)
+        return verify(str_text(&python), &rest, argv);
+    status = run(&(struct run_options){
+        .python = str_text(&python),
+        .pytest_args = (char *const *)(uintptr_t)rest.items,
+        .n_pytest_args = rest.n,
+        .resume = args.resume,
+        .live = !args.plain_screen && term_is_tty(STDOUT_FILENO) && term_is_tty(STDIN_FILENO) && !term_is_dumb() &&
+                !getenv("CI"),
+        .seed = seed(),
+        .reporter_chan = -1,
+        .template_chan = -1,
+    });
+    str_release(&python);
+    opt_list_release(&rest);
+    return status;
+}
+
+int cmd_engine(int argc, char **argv)
+{
+    int reporter;
+    int template;
+
+    if (argc != 1 || sscanf(argv[0], "%d,%d", &reporter, &template) != 2)
+        return cmd_fail(CMD_USAGE, "'engine' is started by pytest --hasten only");
+    return run(&(struct run_options){.python = getenv("HASTEN_PYTHON"),
+                                     .pytest_args = (char *const[]){NULL},
+                                     .seed = seed(),
+                                     .reporter_chan = reporter,
+                                     .template_chan = template});
+}

@@ -1,0 +1,19 @@
+/* spawn.h - start a program: arguments, additions to the environment, descriptors that stay open, a terminal. */
+#ifndef HASTEN_SPAWN_H
+#define HASTEN_SPAWN_H
+
+#include "base/base.h"
+
+struct spawn_options {
+    char *const *argv;       /* NULL-terminated; argv[0] is looked up in PATH when it has no slash */
+    const char *const *env;  /* "NAME=value" additions, NULL-terminated; NULL: none */
+    const int *keep;         /* descriptors that the program inherits under the same number; -1 entries are skipped */
+    size_t n_keep;
+    int terminal;            /* slave of a pseudo-terminal: new session, becomes 0, 1, 2; -1: ours are inherited */
+    bool own_group;          /* a process group of its own, so that the terminal's signals reach us alone */
+};
+
+/* 0 and *pid, or -errno: also when the program could not be executed (-ENOENT, -EACCES ...). */
+int spawn(const struct spawn_options *options, int *pid);
+
+#endif

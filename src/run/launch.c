@@ -1,0 +1,132 @@
+/* launch.c - starts pytest: the process that becomes reporter and template, or either of them again. */
+#include "run/state.h"
+
+#include "base/clock.h"
+#include "base/trace.h"
+#include "os/chan.h"
+#include "os/spawn.h"
+#include "os/term.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/*
+ * As pytest's console script would start, so that sys.path and sys.argv are what the suite knows; only -c's entry for
+ * the current folder has to go.
+ */
+static const char boot[] = "import sys\n"
+                           "if sys.path and sys.path[0] == '': del sys.path[0]\n"
+                           "try:\n"
+                           "    from hasten.plugin import console_main\n"
+                           "except ImportError as exc:\n"
+                           "    sys.stderr.write(f'hasten: {sys.executable} cannot import hasten and pytest ({exc}); '\n"
+                           "                     'install hasten there or name another interpreter with --python\\n')\n"
+                           "    sys.exit(4)\n"
+                           "sys.exit(console_main())\n";
+
+void launch_note(struct run *run, const char *fmt, ...)
+{
+    struct record record = {.type = RECORD_NOTE, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
+    char text[600];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    record.size = (uint32_t)strlen(text);
+    if (run->has_journal && !run->ended)
+        journal_add(&run->journal, &record, text);
+    else
+        fprintf(stderr, "%s\n", text);
+}
+
+static char **make_argv(const struct run_options *o)
+{
+    char **argv = hs_alloc((o->n_pytest_args + 4) * sizeof *argv);
+    size_t n = 0;
+
+    argv[n++] = (char *)(uintptr_t)o->python;
+    argv[n++] = (char *)(uintptr_t)"-c";
+    argv[n++] = (char *)(uintptr_t)boot;
+    for (size_t i = 0; i < o->n_pytest_args; i++)
+        argv[n++] = o->pytest_args[i];
+    return argv;
+}
+
+/* reporter, template: our descriptors for the child to keep, or -1. */
+static int start(struct run *run, int reporter, int template, const char *mode, int *pid, struct err *err)
+{
+    char channels[64];
+    char start_env[64];
+    char crash_env[192];
+    const char *env[] = {channels, start_env, crash_env, NULL};
+    const int keep[] = {reporter, template};
+    char **argv = make_argv(run->options);
+    int slave = -1;
+    int code;
+
+    snprintf(channels, sizeof channels, "HASTEN_CHANNELS=%d,%d", reporter, template);
+    snprintf(start_env, sizeof start_env, "HASTEN_START=%s", mode);
+    snprintf(crash_env, sizeof crash_env, "HASTEN_CRASH_DIR=%s", run->crash_dir);
+    if (run->options->live) {
+        struct term_size size;
+
+        term_size(STDOUT_FILENO, &size);
+        if (run->pty >= 0)
+            close(run->pty);
+        code = term_open_pty(&run->pty, &slave, size);
+        if (code < 0) {
+            run->pty = -1;
+            free(argv);
+            return err_sys(err, -code, "cannot open a pseudo-terminal");
+        }
+    }
+    const struct spawn_options options = {
+        .argv = argv, .env = env, .keep = keep, .n_keep = 2, .terminal = slave, .own_group = !isatty(STDIN_FILENO) || slave < 0};
+    code = spawn(&options, pid);
+    free(argv);
+    if (slave >= 0)
+        close(slave);
+    if (code < 0)
+        return err_sys(err, -code, "cannot start '%s'", run->options->python);
+    trace_event("pytest_start", TRACE_U64("pytest_pid", *pid), TRACE_TEXT("start", mode));
+    return 0;
+}
+
+int launch_pytest(struct run *run, struct err *err)
+{
+    int r[2];
+    int z[2];
+    int code = chan_pair(r);
+
+    if (code == 0)
+        code = chan_pair(z);
+    if (code < 0)
+        return err_sys(err, -code, "cannot open a channel to pytest");
+    run->reporter.chan = r[0];
+    run->template.chan = z[0];
+    code = start(run, r[1], z[1], "", &run->reporter.pid, err);
+    close(r[1]);
+    close(z[1]);
+    return code;
+}
+
+/* The template once more, in a process of its own: the suite needs another start, or the template has died. */
+int launch_template(struct run *run, const char *mode, struct err *err)
+{
+    int z[2];
+    int code = chan_pair(z);
+
+    if (code < 0)
+        return err_sys(err, -code, "cannot open a channel to pytest");
+    if (run->template.chan >= 0)
+        close(run->template.chan);
+    run->template = (struct peer){.chan = z[0]};
+    run->template_restarts++;
+    code = start(run, -1, z[1], mode, &run->template.pid, err);
+    close(z[1]);
+    return code;
+}

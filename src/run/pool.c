@@ -1,0 +1,311 @@
+/*
+ * pool.c - workers: start, watch, end.
+ *
+ * A worker that ends by itself has published RECORD_NODE_DOWN; one that has not has died, and the test in its slot
+ * gets the result. What it had in its range is stolen by the others (its slot says SLOT_DEAD) or handed out again.
+ */
+#include "run/state.h"
+
+#include "base/clock.h"
+#include "base/trace.h"
+#include "os/chan.h"
+#include "os/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MS UINT64_C(1000000)
+#define MAX_STACK 65536
+
+bool pool_start(struct run *run)
+{
+    const uint32_t slot = run->n_used;
+    const struct chan_msg msg = {.type = WIRE_FORK, .slot = slot};
+    struct worker *worker;
+    int ends[2];
+
+    if (slot >= run->n_slots || run->template.chan < 0 || chan_pair(ends) < 0)
+        return false;
+    worker = &run->workers[slot];
+    *worker = (struct worker){.chan = ends[0], .live = true, .up_ns = clock_now_ns(), .last_item = RECORD_NO_ITEM};
+    run->n_used++;
+    ring_init(segment_ring(&run->segment, slot), SEGMENT_RING_BYTES);
+    atomic_store_explicit(&segment_slot(&run->segment, slot)->state, SLOT_STARTING, memory_order_release);
+    if (!run->early) {
+        const struct chan_msg plan = {.type = WIRE_PLAN};
+
+        chan_send(run->template.chan, &plan, NULL, 0, run->table_fd);
+    }
+    chan_send(run->template.chan, &msg, NULL, 0, ends[1]);
+    close(ends[1]);
+    trace_event("worker_start", TRACE_U64("slot", slot));
+    return true;
+}
+
+void pool_send_plan(struct run *run, uint32_t slot)
+{
+    const struct chan_msg plan = {.type = WIRE_PLAN};
+    const struct chan_msg catalog = {.type = WIRE_CATALOG};
+
+    chan_send(run->workers[slot].chan, &plan, NULL, 0, run->table_fd);
+    chan_send(run->workers[slot].chan, &catalog, NULL, 0, run->catalog_fd);
+    run->workers[slot].waits_for_plan = false;
+}
+
+void pool_forked(struct run *run, uint32_t slot, int pid)
+{
+    if (slot >= run->n_used)
+        return;
+    run->workers[slot].pid = pid;
+    if (!run->first_up_ns)
+        run->first_up_ns = clock_now_ns();
+    atomic_store_explicit(&segment_slot(&run->segment, slot)->pid, pid, memory_order_relaxed);
+    trace_event("worker_forked", TRACE_U64("slot", slot), TRACE_U64("worker_pid", pid));
+}
+
+uint32_t pool_live(const struct run *run)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < run->n_used; i++)
+        n += run->workers[i].live;
+    return n;
+}
+
+/* The Python stack that faulthandler wrote when pid died; empty when there is none. The file is removed. */
+static void take_stack(struct run *run, int pid, struct str *text)
+{
+    char path[192];
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof path, "%s/%d", run->crash_dir, pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    str_reserve(text, MAX_STACK);
+    n = read(fd, text->data, MAX_STACK);
+    if (n > 0) {
+        text->len = (size_t)n;
+        text->data[n] = '\0';
+    }
+    close(fd);
+    unlink(path);
+}
+
+static void say_how(const struct run *run, const struct worker *worker, int status, struct str *out)
+{
+    if (worker->end == END_TIMEOUT)
+        str_addf(out, "ended by hasten: the test ran into its time limit");
+    else if (worker->end == END_MEMORY)
+        str_addf(out, "ended by hasten: it used more than --worker-memory (%llu MiB)",
+                 (unsigned long long)(run->config.worker_memory >> 20));
+    else if (worker->end == END_STOPPED)
+        str_addf(out, "ended by hasten: it was stopped (SIGSTOP) and nobody would have continued it");
+    else if (WIFSIGNALED(status))
+        str_addf(out, "killed by %s%s", child_signal_name(WTERMSIG(status)),
+                 WTERMSIG(status) == SIGKILL ? " (by the test, by somebody else, or for lack of memory)" : "");
+    else
+        str_addf(out, "the process left with exit status %d", WEXITSTATUS(status));
+}
+
+static void report_death(struct run *run, uint32_t slot, uint32_t item, int status)
+{
+    struct worker *worker = &run->workers[slot];
+    const uint64_t limit = atomic_load_explicit(&segment_slot(&run->segment, slot)->limit_ns, memory_order_relaxed);
+    struct str text = STR_INIT;
+    struct str stack = STR_INIT;
+    size_t len = 0;
+    const char *id = item < run->catalog.n_items ? catalog_id(&run->catalog, item, &len) : "";
+    enum record_outcome outcome = OUTCOME_CRASHED;
+
+    take_stack(run, worker->pid, &stack);
+    if (worker->end == END_TIMEOUT) {
+        outcome = OUTCOME_TIMEOUT;
+        str_addf(&text, "Timeout (>%.1fs) from hasten: worker 'gw%u' was running '%.*s'\n", (double)limit / 1e9, slot,
+                 (int)len, id);
+    } else {
+        str_addf(&text, "worker 'gw%u' crashed while running '%.*s'\n", slot, (int)len, id);
+    }
+    say_how(run, worker, status, &text);
+    if (stack.len)
+        str_addf(&text, "\n\n%s", str_text(&stack));
+    results_crash(run, slot, item, outcome, str_text(&text));
+    str_release(&text);
+    str_release(&stack);
+}
+
+static void node_down(struct run *run, uint32_t slot, const char *text)
+{
+    const struct record record = {.type = RECORD_NODE_DOWN,
+                                  .outcome = 1,
+                                  .item = RECORD_NO_ITEM,
+                                  .slot = slot,
+                                  .size = (uint32_t)strlen(text)};
+
+    results_add(run, &record, text);
+}
+
+/* After a death: somebody else, while there is something left to run. */
+static void replace(struct run *run, uint32_t slot)
+{
+    const bool stopping = atomic_load_explicit(&run->segment.head->stop, memory_order_relaxed) != 0;
+    char text[96];
+
+    if (stopping || run->ended || !results_missing(run))
+        return;
+    if (run->n_restarts >= run->config.max_restarts) {
+        run->gave_up = true;
+        if (run->config.max_restarts == 0)
+            snprintf(text, sizeof text, "worker gw%u crashed and worker restarting disabled", slot);
+        else
+            snprintf(text, sizeof text, "maximum crashed workers reached: %u", run->config.max_restarts);
+        atomic_store_explicit(&run->segment.head->stop, 1, memory_order_relaxed);
+        results_interrupt(run, "shouldfail", text);
+        return;
+    }
+    run->n_restarts++;
+    launch_note(run, "replacing crashed worker gw%u", slot);
+    pool_start(run);
+}
+
+static void after_death(struct run *run, uint32_t slot, int status)
+{
+    struct worker *worker = &run->workers[slot];
+    const uint32_t current =
+        atomic_load_explicit(&segment_slot(&run->segment, slot)->current, memory_order_acquire);
+    struct str how = STR_INIT;
+
+    say_how(run, worker, status, &how);
+    trace_event("worker_died", TRACE_U64("slot", slot), TRACE_U64("status", status), TRACE_TEXT("how", str_text(&how)));
+    if (worker->end != END_INTERRUPT) {
+        if (current < run->catalog.n_items && !run->result[current])
+            report_death(run, slot, current, status);
+        else if (worker->last_item != RECORD_NO_ITEM && !worker->node_down)
+            report_death(run, slot, worker->last_item, status);
+        else if (!worker->node_down)
+            launch_note(run, "hasten: worker gw%u died before its first test: %s", slot, str_text(&how));
+    }
+    if (!worker->node_down)
+        node_down(run, slot, str_text(&how));
+    str_release(&how);
+    if (worker->end != END_INTERRUPT)
+        replace(run, slot);
+}
+
+void pool_reap(struct run *run, uint32_t slot, int status)
+{
+    struct worker *worker = slot < run->n_used ? &run->workers[slot] : NULL;
+    struct slot *shared;
+
+    if (!worker || !worker->live)
+        return;
+    shared = segment_slot(&run->segment, slot);
+    results_drain(run, slot);
+    ring_reader_release(&worker->reader);
+    worker->live = false;
+    worker->down_ns = clock_now_ns();
+    if (worker->chan >= 0)
+        close(worker->chan);
+    worker->chan = -1;
+    /* Release: thieves that see DEAD may take what was claimed for a started unit. */
+    atomic_store_explicit(&shared->state, SLOT_DEAD, memory_order_release);
+    trace_event("worker_end", TRACE_U64("slot", slot), TRACE_U64("status", status));
+    if (!worker->node_down || status != 0)
+        after_death(run, slot, status);
+}
+
+void pool_signal(struct run *run, int signal)
+{
+    for (uint32_t i = 0; i < run->n_used; i++) {
+        struct worker *worker = &run->workers[i];
+
+        if (!worker->live || worker->pid <= 0)
+            continue;
+        if (signal)
+            kill(-worker->pid, signal);
+        else if (worker->end != END_NONE && !worker->ended_at_ns) {
+            worker->ended_at_ns = clock_now_ns();
+            kill(worker->pid, SIGABRT); /* faulthandler writes the Python stack */
+            kill(worker->pid, SIGCONT);
+        }
+    }
+}
+
+static void end_worker(struct run *run, struct worker *worker, enum worker_end why)
+{
+    worker->end = why;
+    pool_signal(run, 0);
+}
+
+static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look)
+{
+    struct worker *worker = &run->workers[slot];
+    const struct slot *shared = segment_slot(&run->segment, slot);
+    const uint32_t current = atomic_load_explicit(&shared->current, memory_order_acquire);
+    const uint64_t started = atomic_load_explicit(&shared->started_ns, memory_order_relaxed);
+    const uint64_t limit = atomic_load_explicit(&shared->limit_ns, memory_order_relaxed);
+    const bool paused = atomic_load_explicit(&shared->paused, memory_order_acquire) != 0;
+
+    if (worker->end != END_NONE && worker->ended_at_ns) {
+        if (now - worker->ended_at_ns > 1000 * MS)
+            kill(-worker->pid, SIGKILL);
+        return;
+    }
+    if (current != SEGMENT_NO_ITEM && limit && !paused && now > started && now - started > limit) {
+        end_worker(run, worker, END_TIMEOUT);
+        return;
+    }
+    if (!slow_look)
+        return;
+    if (run->config.worker_memory && child_resident_bytes(worker->pid) > run->config.worker_memory) {
+        end_worker(run, worker, END_MEMORY);
+        return;
+    }
+    worker->stopped_looks = !paused && child_state(worker->pid) == 'T' ? worker->stopped_looks + 1 : 0;
+    if (worker->stopped_looks > 10)
+        end_worker(run, worker, END_STOPPED);
+}
+
+/* Nobody tells how they ended when the template is gone: they are our children then, or nobody's. */
+static void look_for_lost(struct run *run, uint32_t slot)
+{
+    const int pid = run->workers[slot].pid;
+    int status = 0;
+
+    if (waitpid(pid, &status, WNOHANG) == pid) {
+        pool_reap(run, slot, status);
+        return;
+    }
+    if (kill(pid, 0) != 0 && errno == ESRCH)
+        pool_reap(run, slot, run->workers[slot].node_down ? 0 : SIGKILL);
+}
+
+void pool_look(struct run *run)
+{
+    const uint64_t now = clock_now_ns();
+    const bool slow_look = now - run->last_look_ns > 100 * MS;
+
+    if (slow_look)
+        run->last_look_ns = now;
+    for (uint32_t i = 0; i < run->n_used; i++) {
+        struct worker *worker = &run->workers[i];
+
+        if (!worker->live)
+            continue;
+        if (worker->pid > 0)
+            look_at(run, i, now, slow_look);
+        if (run->template.chan < 0 && worker->live) {
+            if (worker->pid > 0)
+                look_for_lost(run, i);
+            else
+                pool_reap(run, i, SIGKILL);
+        }
+    }
+}

@@ -1,0 +1,130 @@
+/*
+ * resume.c - goes on where the last unfinished run of this folder ended: results of its journal are taken over under
+ * the indices of the present catalog, by node id.
+ */
+#include "run/state.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The newest journal in folder but our own; false when there is none. */
+static bool newest(const struct run *run, const char *folder, char *path, size_t size)
+{
+    DIR *dir = opendir(folder);
+    const char *own = strrchr(run->journal_path, '/');
+    unsigned long long best = 0;
+    struct dirent *e;
+
+    while (dir && (e = readdir(dir))) {
+        char *end;
+        const unsigned long long at = strtoull(e->d_name, &end, 10);
+        const char *suffix = strrchr(e->d_name, '.');
+
+        if (*end != '-' || !suffix || strcmp(suffix, ".journal") || (own && !strcmp(e->d_name, own + 1)) || at <= best)
+            continue;
+        best = at;
+        snprintf(path, size, "%s/%s", folder, e->d_name);
+    }
+    if (dir)
+        closedir(dir);
+    return best != 0;
+}
+
+struct old {
+    struct catalog catalog;
+    void *blob; /* owned copy */
+    uint32_t *now; /* owned: old index -> present index or UINT32_MAX */
+    bool has_catalog;
+    uint32_t n_taken;
+};
+
+static int map_catalog(const struct run *run, struct old *old, const void *payload, size_t size, struct err *err)
+{
+    struct map ids = MAP_INIT;
+
+    old->blob = memcpy(hs_alloc(size), payload, size);
+    if (catalog_open(&old->catalog, old->blob, size, err) < 0)
+        return -1;
+    for (uint32_t i = 0; i < run->catalog.n_items; i++) {
+        size_t len;
+        const char *id = catalog_id(&run->catalog, i, &len);
+
+        map_put(&ids, id, len, i);
+    }
+    old->now = hs_alloc(((size_t)old->catalog.n_items + 1) * sizeof *old->now);
+    for (uint32_t i = 0; i < old->catalog.n_items; i++) {
+        size_t len;
+        const char *id = catalog_id(&old->catalog, i, &len);
+
+        old->now[i] = UINT32_MAX;
+        map_get(&ids, id, len, &old->now[i]);
+    }
+    map_release(&ids);
+    old->has_catalog = true;
+    return 0;
+}
+
+static void take_record(struct run *run, struct old *old, struct record *record, const void *payload)
+{
+    const bool is_result = record->type == RECORD_TEST || record->type == RECORD_CRASH;
+
+    if (!is_result || !old->has_catalog || record->item >= old->catalog.n_items || old->now[record->item] == UINT32_MAX)
+        return;
+    record->item = old->now[record->item];
+    record->slot %= run->config.workers;
+    record->flags |= RECORD_RESUMED;
+    if (!run->result[record->item])
+        old->n_taken++;
+    results_add(run, record, payload);
+}
+
+static int read_old(struct run *run, int fd, struct old *old, struct err *err)
+{
+    struct journal_reader reader;
+    struct record record;
+    const void *payload;
+    int got;
+
+    if (journal_reader_open(&reader, fd, err) < 0)
+        return -1;
+    while ((got = journal_read(&reader, &record, &payload, err)) > 0) {
+        if (record.type == RECORD_CATALOG && !old->has_catalog)
+            got = map_catalog(run, old, payload, record.size, err);
+        else
+            take_record(run, old, &record, payload);
+        if (got < 0)
+            break;
+    }
+    journal_reader_close(&reader);
+    return got < 0 ? -1 : 0;
+}
+
+int results_resume(struct run *run, struct err *err)
+{
+    struct old old = {0};
+    char folder[4200];
+    char path[4600];
+    int code;
+    int fd;
+
+    snprintf(folder, sizeof folder, "%.4096s/.hasten/runs", run->config.rootdir);
+    if (!newest(run, folder, path, sizeof path)) {
+        launch_note(run, "hasten: nothing to resume in %s; running everything", folder);
+        return 0;
+    }
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    code = fd < 0 ? err_set(err, "cannot open '%s'", path) : read_old(run, fd, &old, err);
+    if (code < 0)
+        launch_note(run, "hasten: %s; what it holds is used up to there", err->text);
+    launch_note(run, "hasten: resumed: %u tests have their results from the interrupted run, %u are run now", old.n_taken,
+                results_missing(run));
+    free(old.blob);
+    free(old.now);
+    if (fd >= 0)
+        close(fd);
+    return 0;
+}

@@ -1,0 +1,614 @@
+/* run.c - the loop that joins reporter, template, workers and those who watch. */
+#include "run/state.h"
+
+#include "base/clock.h"
+#include "base/trace.h"
+#include "os/chan.h"
+#include "os/child.h"
+#include "os/term.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define MS UINT64_C(1000000)
+
+static void close_fd(int *fd)
+{
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+}
+
+/* ---- messages */
+
+static int on_config(struct run *run, const char *data, size_t n, struct err *err)
+{
+    if (run->configured)
+        return 0; /* a restarted reporter says it again */
+    if (run_config_parse(&run->config, data, n, err) < 0)
+        return -1;
+    run->n_slots = run->config.workers * 2 + run->config.max_restarts + 8;
+    run->segment_fd = segment_create(&run->segment, run->n_slots, err);
+    if (run->segment_fd < 0)
+        return -1;
+    run->segment.head->max_fail = run->config.max_fail;
+    run->segment.head->timeout_ns = run->config.timeout_ms * MS;
+    run->workers = hs_alloc(run->n_slots * sizeof *run->workers);
+    run->configured = true;
+    run->early = run->early || !strcmp(run->config.start, "early");
+    if (run->options->reporter_chan >= 0)
+        run->reporter.pid = 0;
+    return results_open(run, err);
+}
+
+/* The template waits for these two; either may come first from the reporter. */
+static void feed_template(struct run *run)
+{
+    const struct chan_msg segment = {.type = WIRE_SEGMENT};
+    const struct chan_msg inputs = {.type = WIRE_INPUTS};
+
+    if (run->segment_fd < 0 || run->inputs_fd < 0 || run->template.chan < 0)
+        return;
+    chan_send(run->template.chan, &segment, NULL, 0, run->segment_fd);
+    chan_send(run->template.chan, &inputs, NULL, 0, run->inputs_fd);
+    if (run->early && !run->planned)
+        for (uint32_t i = pool_live(run); i < run->config.workers; i++)
+            pool_start(run);
+}
+
+static void remember_start(const struct run *run, const char *mode, const char *why)
+{
+    char path[4200];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%.4096s/.hasten/start", run->config.rootdir);
+    f = fopen(path, "we");
+    if (!f)
+        return;
+    fprintf(f, "%s\n%s\n", mode, why);
+    fclose(f);
+}
+
+static int on_early(struct run *run, const char *why, size_t n, struct err *err)
+{
+    char reason[512];
+
+    snprintf(reason, sizeof reason, "%.*s", (int)(n < 400 ? n : 400), why);
+    trace_event("early", TRACE_TEXT("why", reason));
+    launch_note(run, "hasten: workers start early, before conftests are imported: %s", reason);
+    remember_start(run, "early", reason);
+    run->early = true;
+    return launch_template(run, "early", err);
+}
+
+static int on_catalog(struct run *run, int fd, bool nothing, struct err *err)
+{
+    if (run->has_catalog) { /* of a template that was started again: the first one's order counts */
+        close(fd);
+        return 0;
+    }
+    if (schedule_open(run, fd, err) < 0)
+        return -1;
+    if (run->options->resume && results_resume(run, err) < 0)
+        return -1;
+    if (nothing || !results_missing(run) || atomic_load(&run->segment.head->stop))
+        return 0;
+    if (run->early) {
+        struct plan_table empty = {0};
+
+        run->table = empty;
+    }
+    return schedule_plan(run, err);
+}
+
+static void quit_template(struct run *run)
+{
+    const struct chan_msg msg = {.type = WIRE_QUIT, .a = run->proper_end};
+
+    if (run->template.chan >= 0)
+        chan_send(run->template.chan, &msg, NULL, 0, -1);
+}
+
+static void on_abort(struct run *run, int fd)
+{
+    struct record record = {.type = RECORD_INTERRUPT, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
+    char data[CHAN_MAX_DATA];
+    const ssize_t n = pread(fd, data, sizeof data, 0);
+
+    close(fd);
+    if (run->configured)
+        atomic_store(&run->segment.head->stop, 1);
+    record.size = n > 0 ? (uint32_t)n : 0;
+    journal_add(&run->journal, &record, data);
+}
+
+static int handle(struct run *run, bool from_template, const struct chan_msg *msg, const char *data, size_t n, int fd,
+                  struct err *err)
+{
+    switch (msg->type) {
+    case WIRE_CONFIG:
+        return on_config(run, data, n, err);
+    case WIRE_INPUTS:
+        close_fd(&run->inputs_fd);
+        run->inputs_fd = fd;
+        feed_template(run);
+        return 0;
+    case WIRE_HELLO:
+        if (from_template && run->inputs_fd >= 0 && run->template_restarts)
+            feed_template(run);
+        return 0;
+    case WIRE_STOP:
+        if (run->configured)
+            atomic_store(&run->segment.head->stop, 1);
+        return 0;
+    case WIRE_PLAIN:
+        run->plain = true;
+        trace_event("plain", TRACE_BYTES("why", data, n));
+        return 0;
+    case WIRE_EARLY:
+        return on_early(run, data, n, err);
+    case WIRE_CATALOG:
+        return on_catalog(run, fd, msg->a != 0, err);
+    case WIRE_ABORT:
+        on_abort(run, fd);
+        return 0;
+    case WIRE_FORKED:
+        pool_forked(run, msg->slot, (int)msg->a);
+        return 0;
+    case WIRE_EXITED:
+        pool_reap(run, msg->slot, (int)msg->b);
+        return 0;
+    default:
+        close_fd(&fd);
+        return 0;
+    }
+}
+
+/* One message of a worker that collected for itself. */
+static int handle_worker(struct run *run, uint32_t slot, const struct chan_msg *msg, int fd, struct err *err)
+{
+    if (msg->type == WIRE_CATALOG) {
+        run->workers[slot].waits_for_plan = true;
+        if (run->has_catalog) {
+            close(fd);
+            return 0;
+        }
+        if (schedule_open(run, fd, err) < 0)
+            return -1;
+        return msg->a ? 0 : schedule_plan(run, err);
+    }
+    if (msg->type == WIRE_ABORT)
+        on_abort(run, fd);
+    if (msg->type == WIRE_MISSING && msg->a)
+        launch_note(run, "hasten: worker gw%u collected other tests than the first one (%llu are missing); not used", slot,
+                    (unsigned long long)msg->a);
+    return 0;
+}
+
+/* 1 while there may be more, 0 nothing now, -1 end of file; -2 with err. */
+static int receive(struct run *run, int chan, bool from_template, int slot, struct err *err)
+{
+    static char data[CHAN_MAX_DATA];
+    struct chan_msg msg;
+    size_t n = 0;
+    int fd = -1;
+    const int got = chan_recv(chan, 0, &msg, data, &n, &fd);
+    int code;
+
+    if (got == -EAGAIN || got == -EINTR)
+        return 0;
+    if (got <= 0)
+        return -1;
+    code = slot >= 0 ? handle_worker(run, (uint32_t)slot, &msg, fd, err)
+                     : handle(run, from_template, &msg, data, n, fd, err);
+    return code < 0 ? -2 : 1;
+}
+
+static int drain_channel(struct run *run, int *chan, bool from_template, int slot, struct err *err)
+{
+    int got = 1;
+
+    while (got > 0 && *chan >= 0)
+        got = receive(run, *chan, from_template, slot, err);
+    if (got == -1)
+        close_fd(chan);
+    return got == -2 ? -1 : 0;
+}
+
+/* ---- signals and children */
+
+static void first_interrupt(struct run *run)
+{
+    run->interrupted_ns = clock_now_ns();
+    trace_event("interrupt");
+    if (!run->configured) {
+        kill(run->reporter.pid, SIGINT);
+        return;
+    }
+    atomic_store(&run->segment.head->stop, 1);
+    results_interrupt(run, "keyboard", "");
+    pool_signal(run, SIGINT);
+    if (!run->has_catalog && run->template.pid > 0)
+        kill(run->template.pid, SIGKILL);
+    if (!run->has_catalog)
+        close_fd(&run->template.chan); /* its end of file ends it */
+}
+
+static void read_signals(struct run *run)
+{
+    struct signalfd_siginfo info;
+
+    while (read(run->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        const int signal = (int)info.ssi_signo;
+
+        if (signal == SIGWINCH && run->options->live) {
+            struct term_size size;
+
+            term_size(STDOUT_FILENO, &size);
+            if (run->pty >= 0)
+                term_set_size(run->pty, size);
+            if (run->watcher->resized)
+                run->watcher->resized(run->watcher->self, size.columns, size.rows);
+        } else if (signal == SIGINT && run->plain) {
+            kill(run->reporter.pid, SIGINT);
+            run->n_interrupts++;
+        } else if (signal == SIGINT) {
+            if (run->n_interrupts++ == 0)
+                first_interrupt(run);
+        } else if (signal == SIGTERM || signal == SIGHUP) {
+            run->exit_signal = signal;
+        }
+    }
+}
+
+static void reap_children(struct run *run)
+{
+    int status;
+    int pid;
+
+    while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+        if (pid == run->reporter.pid) {
+            run->reporter.exited = true;
+            run->reporter.status = status;
+            trace_event("reporter_end", TRACE_U64("status", status));
+        } else if (pid == run->template.pid) {
+            run->template.exited = true;
+        }
+        for (uint32_t i = 0; i < run->n_used; i++)
+            if (run->workers[i].live && run->workers[i].pid == pid)
+                pool_reap(run, i, status);
+    }
+}
+
+/* ---- what the watcher sees */
+
+static void fill_workers(const struct run *run, struct view_worker *views, uint32_t *n, uint64_t now)
+{
+    *n = 0;
+    for (uint32_t i = 0; i < run->n_used && *n < 256; i++) {
+        const struct slot *slot = segment_slot(&run->segment, i);
+        const uint32_t current = atomic_load_explicit(&slot->current, memory_order_acquire);
+        const uint64_t started = atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
+        struct view_worker *v = &views[*n];
+
+        if (!run->workers[i].live)
+            continue;
+        *v = (struct view_worker){.slot = i, .state = VIEW_WORKER_IDLE};
+        if (run->has_catalog && current < run->catalog.n_items) {
+            v->state = VIEW_WORKER_RUNNING;
+            v->node_id = catalog_id(&run->catalog, current, &v->node_id_len);
+            v->running_ns = now > started ? now - started : 0;
+        }
+        ++*n;
+    }
+}
+
+static void draw(struct run *run)
+{
+    static struct view_worker workers[256];
+    const uint64_t now = clock_now_ns();
+    struct run_view view = {.elapsed_ns = now - run->started_ns, .workers = workers};
+
+    if (!run->watcher->tick || now - run->last_draw_ns < 100 * MS || run->plain)
+        return;
+    run->last_draw_ns = now;
+    view.phase = run->ended ? VIEW_FINISHING : run->planned ? VIEW_TESTING : run->configured ? VIEW_COLLECTING : VIEW_STARTING;
+    if (run->has_catalog) {
+        view.n_total = run->catalog.n_items;
+        view.n_done = run->n_done;
+        memcpy(view.n_outcome, run->n_outcome, sizeof view.n_outcome);
+        if (run->n_done && view.n_total > run->n_done && run->first_up_ns) {
+            const double share = (double)run->n_done / view.n_total;
+
+            view.eta_ns = (uint64_t)((double)(now - run->first_up_ns) * (1 - share) / share);
+            view.eta_trusted = share > 0.1;
+        }
+    }
+    if (run->workers)
+        fill_workers(run, workers, &view.n_workers, now);
+    run->watcher->tick(run->watcher->self, &view);
+}
+
+static void relay(struct run *run)
+{
+    char bytes[65536];
+
+    for (int i = 0; i < 64 && run->pty >= 0; i++) {
+        const ssize_t n = read(run->pty, bytes, sizeof bytes);
+
+        if (n > 0 && run->watcher->output)
+            run->watcher->output(run->watcher->self, bytes, (size_t)n);
+        if (n < 0 && errno == EIO)
+            close_fd(&run->pty);
+        if (n <= 0 || (size_t)n < sizeof bytes)
+            return;
+    }
+}
+
+/* ---- the course of a run */
+
+static void send_plans(struct run *run)
+{
+    const struct chan_msg quit = {.type = WIRE_QUIT};
+
+    for (uint32_t i = 0; i < run->n_used; i++) {
+        struct worker *worker = &run->workers[i];
+
+        if (!worker->live || !worker->waits_for_plan || !run->has_catalog)
+            continue;
+        if (run->planned) {
+            pool_send_plan(run, i);
+        } else {
+            worker->waits_for_plan = false;
+            chan_send(worker->chan, &quit, NULL, 0, -1);
+        }
+    }
+}
+
+/* No worker is left: what has no result runs again, or the run is over. */
+static void maybe_end(struct run *run)
+{
+    const bool stop = run->configured && atomic_load(&run->segment.head->stop) != 0;
+    struct record record = {.type = RECORD_END, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
+    const bool collected = run->has_catalog || stop;
+    struct err err;
+
+    if (run->ended || !run->has_journal || pool_live(run))
+        return;
+    if (!collected && run->template.chan >= 0)
+        return;
+    if (!collected && run->template_restarts < 2) {
+        launch_note(run, "hasten: the template died while it collected; starting it again");
+        if (launch_template(run, run->early ? "early" : "template", &err) == 0)
+            return;
+    }
+    if (!collected)
+        results_interrupt(run, "internal", "hasten: the process that collects tests died (see above); no test was run");
+    if (run->has_catalog && !stop && run->planned && results_missing(run)) {
+        if (run->template.chan < 0 && run->template_restarts < 3) {
+            launch_note(run, "hasten: the template died; starting it again for %u tests", results_missing(run));
+            if (launch_template(run, run->early ? "early" : "template", &err) == 0)
+                return;
+        }
+        if (run->template.chan >= 0 && schedule_again(run))
+            return;
+        results_interrupt(run, "internal", "hasten: some tests could not be run; see above");
+    }
+    journal_add(&run->journal, &record, NULL);
+    run->ended = true;
+    trace_event("end", TRACE_U64("done", run->n_done));
+    quit_template(run);
+}
+
+static uint64_t tick_ms(const struct run *run)
+{
+    if (!run->planned || run->ended)
+        return 20;
+    return clock_now_ns() - run->last_result_ns < 500 * MS ? 4 : 15;
+}
+
+static int wait_for_news(struct run *run, struct err *err)
+{
+    struct pollfd polls[4 + 1024];
+    nfds_t n = 0;
+
+    polls[n++] = (struct pollfd){.fd = run->signals, .events = POLLIN};
+    polls[n++] = (struct pollfd){.fd = run->reporter.chan, .events = POLLIN};
+    polls[n++] = (struct pollfd){.fd = run->template.chan, .events = POLLIN};
+    polls[n++] = (struct pollfd){.fd = run->pty, .events = POLLIN};
+    for (uint32_t i = 0; run->early && i < run->n_used && n < HS_COUNT(polls); i++)
+        if (run->workers[i].live)
+            polls[n++] = (struct pollfd){.fd = run->workers[i].chan, .events = POLLIN};
+    poll(polls, n, (int)tick_ms(run));
+    read_signals(run);
+    relay(run);
+    if (drain_channel(run, &run->reporter.chan, false, -1, err) < 0 ||
+        drain_channel(run, &run->template.chan, true, -1, err) < 0)
+        return -1;
+    for (uint32_t i = 0; run->early && i < run->n_used; i++)
+        if (run->workers[i].live && drain_channel(run, &run->workers[i].chan, false, (int)i, err) < 0)
+            return -1;
+    return 0;
+}
+
+static bool hurry(const struct run *run)
+{
+    const uint64_t now = clock_now_ns();
+
+    return run->exit_signal || run->n_interrupts > 1 ||
+           (run->interrupted_ns && !run->plain && now - run->interrupted_ns > 30000 * MS && pool_live(run));
+}
+
+static bool is_over(const struct run *run)
+{
+    if (run->options->reporter_chan >= 0)
+        return run->reporter.chan < 0;
+    return run->reporter.exited;
+}
+
+static int step(struct run *run, struct err *err)
+{
+    if (wait_for_news(run, err) < 0)
+        return -1;
+    if (run->configured) {
+        results_drain_all(run);
+        pool_look(run);
+        send_plans(run);
+    }
+    reap_children(run);
+    maybe_end(run);
+    results_tell(run);
+    draw(run);
+    return 0;
+}
+
+static void end_everything(struct run *run)
+{
+    for (uint32_t i = 0; i < run->n_used; i++)
+        if (run->workers[i].live && run->workers[i].pid > 0)
+            kill(-run->workers[i].pid, SIGKILL);
+    close_fd(&run->template.chan);
+    close_fd(&run->reporter.chan);
+    if (run->reporter.pid > 0 && !run->reporter.exited)
+        kill(run->reporter.pid, SIGKILL);
+    if (run->options->reporter_chan < 0)
+        child_end_all(300);
+}
+
+static int open_signals(void)
+{
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigaddset(&set, SIGWINCH);
+    sigaddset(&set, SIGCHLD);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGTTOU, SIG_IGN);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void fill_totals(struct run *run)
+{
+    struct run_totals *t = run->totals;
+    const uint64_t now = clock_now_ns();
+
+    t->wall_ns = now - run->started_ns;
+    t->distributed = run->planned;
+    t->quiet = run->config.quiet;
+    t->n_tests = run->n_done;
+    t->n_workers = run->config.workers < run->n_used ? run->config.workers : run->n_used;
+    t->start_ns = run->first_up_ns ? run->first_up_ns - run->started_ns : 0;
+    for (uint32_t i = 0; run->has_catalog && i < run->catalog.n_items; i++) {
+        t->tests_ns += run->spent_ns[i];
+        for (uint32_t k = 0; k < HS_COUNT(t->slow); k++) {
+            size_t len;
+            const char *id;
+
+            if (k < t->n_slow && t->slow[k].ns >= run->spent_ns[i])
+                continue;
+            memmove(&t->slow[k + 1 < HS_COUNT(t->slow) ? k + 1 : k], &t->slow[k],
+                    (HS_COUNT(t->slow) - 1 - k) * sizeof t->slow[0]);
+            id = catalog_id(&run->catalog, i, &len);
+            t->slow[k].ns = run->spent_ns[i];
+            snprintf(t->slow[k].id, sizeof t->slow[k].id, "%.*s", (int)(len < 250 ? len : 250), id);
+            if (t->n_slow < HS_COUNT(t->slow))
+                t->n_slow++;
+            break;
+        }
+    }
+    uint64_t last_down = 0;
+    for (uint32_t i = 0; i < run->n_used; i++)
+        if (run->workers[i].down_ns > last_down)
+            last_down = run->workers[i].down_ns;
+    t->span_ns = last_down > run->first_up_ns ? last_down - run->first_up_ns : 0;
+    for (uint32_t i = 0; i < run->n_used; i++) {
+        const uint64_t busy =
+            atomic_load_explicit(&segment_slot(&run->segment, i)->busy_ns, memory_order_relaxed);
+
+        t->idle_ns += t->span_ns > busy ? t->span_ns - busy : 0;
+    }
+    if (run->has_journal && run->journal.in_memory && run->journal.trouble.text[0])
+        snprintf(t->note, sizeof t->note, "no journal on disk: %.400s", run->journal.trouble.text);
+}
+
+static int exit_status(const struct run *run)
+{
+    const int status = run->reporter.status;
+
+    if (run->exit_signal || run->n_interrupts > 1)
+        return 2;
+    if (!run->reporter.exited)
+        return 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 3;
+}
+
+static void release(struct run *run)
+{
+    for (uint32_t i = 0; i < run->n_used; i++)
+        ring_reader_release(&run->workers[i].reader);
+    free(run->workers);
+    free(run->result);
+    free(run->attempts);
+    free(run->spent_ns);
+    free(run->expected_ns);
+    if (run->has_journal)
+        journal_close(&run->journal);
+    segment_detach(&run->segment);
+    plan_table_detach(&run->table);
+    close_fd(&run->signals);
+    close_fd(&run->segment_fd);
+    close_fd(&run->inputs_fd);
+    close_fd(&run->table_fd);
+    close_fd(&run->catalog_fd);
+    close_fd(&run->pty);
+    if (run->crash_dir[0])
+        rmdir(run->crash_dir);
+}
+
+int run_tests(const struct run_options *options, const struct run_watcher *watcher, struct run_totals *totals,
+              struct err *err)
+{
+    struct run run = {.options = options,
+                      .watcher = watcher,
+                      .totals = totals,
+                      .reporter = {.chan = options->reporter_chan},
+                      .template = {.chan = options->template_chan},
+                      .segment_fd = -1,
+                      .inputs_fd = -1,
+                      .table_fd = -1,
+                      .catalog_fd = -1,
+                      .pty = -1,
+                      .started_ns = clock_now_ns()};
+    const char *tmp = getenv("TMPDIR");
+    int code = 0;
+
+    *totals = (struct run_totals){0};
+    run.signals = open_signals();
+    child_adopt_orphans();
+    snprintf(run.crash_dir, sizeof run.crash_dir, "%.90s/hasten-XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
+    if (!mkdtemp(run.crash_dir))
+        run.crash_dir[0] = '\0';
+    if (options->reporter_chan < 0)
+        code = launch_pytest(&run, err);
+    while (code == 0 && !is_over(&run) && !hurry(&run))
+        code = step(&run, err);
+    relay(&run);
+    end_everything(&run);
+    fill_totals(&run);
+    totals->status = code < 0 ? 3 : exit_status(&run);
+    release(&run);
+    return code;
+}

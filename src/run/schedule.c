@@ -1,0 +1,151 @@
+/* schedule.c - from what was collected to ranges that workers take from. */
+#include "run/state.h"
+
+#include "base/clock.h"
+#include "base/trace.h"
+#include "os/shm.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Takes catalog_fd over: reads the catalog into the run and writes it into the journal. */
+int schedule_open(struct run *run, int catalog_fd, struct err *err)
+{
+    struct record record = {.type = RECORD_CATALOG, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
+    const int code = shm_map(catalog_fd, false, &run->catalog_map, &run->catalog_size);
+    uint32_t n;
+
+    run->catalog_fd = catalog_fd;
+    if (code < 0)
+        return err_sys(err, -code, "cannot map what was collected");
+    if (catalog_open(&run->catalog, run->catalog_map, run->catalog_size, err) < 0)
+        return -1;
+    n = run->catalog.n_items;
+    run->has_catalog = true;
+    run->result = hs_alloc(n);
+    run->attempts = hs_alloc(n);
+    run->spent_ns = hs_alloc(n * sizeof *run->spent_ns);
+    run->expected_ns = hs_alloc(n * sizeof *run->expected_ns);
+    record.size = (uint32_t)run->catalog_size;
+    journal_add(&run->journal, &record, run->catalog_map);
+    trace_event("collected", TRACE_U64("tests", n));
+    return 0;
+}
+
+static enum plan_mode mode_of(const struct run *run)
+{
+    if (run->config.in_order)
+        return PLAN_IN_ORDER;
+    if (!strcmp(run->config.dist, "loadscope") || !strcmp(run->config.dist, "loadfile") ||
+        !strcmp(run->config.dist, "loadgroup"))
+        return PLAN_GROUPS;
+    return PLAN_LOAD;
+}
+
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+/* items[i] of the plan is test left[i] of the catalog. */
+static int make_plan(struct run *run, struct plan *plan, const uint32_t *left, uint32_t n, struct err *err)
+{
+    struct plan_item *items = hs_alloc((size_t)n * sizeof *items);
+    const struct plan_options options = {
+        .mode = mode_of(run), .n_workers = least(run->config.workers, n), .seed = run->options->seed};
+    int code;
+
+    for (uint32_t i = 0; i < n; i++) {
+        const struct catalog_item *c = &run->catalog.items[left[i]];
+
+        items[i] = (struct plan_item){
+            .expected_ns = run->expected_ns[left[i]], .file = c->file, .group = c->group, .affinity = c->affinity};
+    }
+    code = plan_make(plan, items, n, &options, err);
+    free(items);
+    return code;
+}
+
+static void fill_table(struct run *run, const struct plan *plan, const uint32_t *left)
+{
+    uint32_t *order = plan_table_order(&run->table);
+    uint32_t *unit = plan_table_unit(&run->table);
+    const uint32_t base = run->n_free;
+
+    for (uint32_t p = 0; p < plan->n; p++) {
+        order[base + p] = left[plan->order[p]];
+        unit[base + p] = base + plan->unit[p];
+    }
+    run->n_free += plan->n;
+    run->table.head[1] = run->n_free;
+}
+
+/* Tests without a result; owned array. */
+static uint32_t *list_left(const struct run *run, uint32_t *n)
+{
+    uint32_t *left = hs_alloc((size_t)run->catalog.n_items * sizeof *left);
+
+    *n = 0;
+    for (uint32_t i = 0; i < run->catalog.n_items; i++)
+        if (!run->result[i])
+            left[(*n)++] = i;
+    return left;
+}
+
+/* Plans what is left and starts workers for it, each with its own first range. */
+static int hand_out(struct run *run, struct err *err)
+{
+    struct plan plan = {0};
+    uint32_t n;
+    uint32_t *left = list_left(run, &n);
+    const uint32_t base = run->n_free;
+    uint32_t n_workers;
+
+    if (n == 0 || make_plan(run, &plan, left, n, err) < 0) {
+        free(left);
+        return n == 0 ? 0 : -1;
+    }
+    n_workers = least(run->config.workers, n);
+    run->expected_total_ns = plan.expected_total_ns;
+    fill_table(run, &plan, left);
+    trace_event("planned", TRACE_U64("tests", n), TRACE_U64("workers", n_workers),
+                TRACE_U64("expected_wall_ns", plan.expected_wall_ns));
+    for (uint32_t w = 0; w < n_workers; w++) {
+        const uint32_t slot = run->n_used;
+
+        if (slot >= run->n_slots)
+            break;
+        range_set(&segment_slot(&run->segment, slot)->range, base + plan.first[w], base + plan.first[w + 1]);
+        pool_start(run);
+    }
+    plan_release(&plan);
+    free(left);
+    return 0;
+}
+
+int schedule_plan(struct run *run, struct err *err)
+{
+    run->table_fd = plan_table_create(&run->table, run->catalog.n_items * 4 + 16, err);
+    if (run->table_fd < 0)
+        return -1;
+    run->planned = true;
+    return hand_out(run, err);
+}
+
+uint32_t schedule_again(struct run *run)
+{
+    const uint32_t missing = results_missing(run);
+    struct err err;
+
+    if (run->n_free + missing > run->table.head[0] || run->n_used >= run->n_slots)
+        return 0;
+    for (uint32_t i = 0; i < run->catalog.n_items; i++)
+        if (!run->result[i])
+            run->attempts[i]++;
+    if (hand_out(run, &err) < 0) {
+        launch_note(run, "hasten: %s", err.text);
+        return 0;
+    }
+    return missing;
+}

@@ -1,0 +1,132 @@
+/*
+ * state.h - the supervisor's own memory of one run; private to src/run/.
+ *
+ * Who does what:  run.c the loop and the messages; launch.c starts pytest; schedule.c from catalog to ranges;
+ * results.c rings to journal, what has a result and what is left; pool.c workers: start, watch, end.
+ */
+#ifndef HASTEN_RUN_STATE_H
+#define HASTEN_RUN_STATE_H
+
+#include "base/map.h"
+#include "run/options.h"
+#include "run/segment.h"
+#include "run/wire.h"
+#include "sched/plan.h"
+#include "store/catalog.h"
+#include "store/journal.h"
+
+/* Why we ended a worker ourselves. */
+enum worker_end { END_NONE, END_TIMEOUT, END_MEMORY, END_STOPPED, END_INTERRUPT };
+
+struct worker {
+    int pid;             /* 0: asked for, not there yet */
+    int chan;            /* owned; its end of file kills the worker */
+    struct ring_reader reader;
+    bool live;           /* asked for and not reaped */
+    bool node_down;      /* its session has ended properly */
+    bool waits_for_plan; /* early start: collected, wants WIRE_PLAN */
+    enum worker_end end;
+    uint64_t ended_at_ns; /* when we sent the first signal */
+    uint32_t stopped_looks;
+    uint32_t last_item;   /* last one with a result */
+    uint64_t up_ns;       /* clock when it was asked for */
+    uint64_t down_ns;
+};
+
+struct peer {
+    int chan;   /* owned; -1: gone or never there */
+    int pid;    /* 0: not a child of ours */
+    int status; /* wait status once exited */
+    bool exited;
+};
+
+struct run {
+    const struct run_options *options; /* borrowed */
+    const struct run_watcher *watcher; /* borrowed */
+    struct run_totals *totals;         /* borrowed */
+    struct run_config config;
+    struct peer reporter;
+    struct peer template;
+    bool configured;  /* WIRE_CONFIG has come */
+    bool plain;       /* pytest runs everything itself */
+    bool early;
+    bool planned;
+    bool ended;       /* RECORD_END is written */
+    bool proper_end;  /* a worker has ended its session */
+    uint32_t template_restarts;
+    int signals;      /* owned signalfd */
+    int pty;          /* owned master, -1 */
+    uint32_t n_interrupts;
+    int exit_signal;  /* SIGTERM, SIGHUP: end quickly */
+    uint64_t started_ns;
+    uint64_t interrupted_ns;
+    uint64_t last_draw_ns;
+    uint64_t last_look_ns;
+    uint64_t last_result_ns;
+    uint64_t first_up_ns;
+
+    struct segment segment;
+    int segment_fd;
+    int inputs_fd;
+    struct plan_table table;
+    int table_fd;
+    int catalog_fd;
+    void *catalog_map;
+    size_t catalog_size;
+    struct catalog catalog;
+    bool has_catalog;
+
+    struct journal journal;
+    bool has_journal;
+    uint64_t told;          /* bytes of the journal that the reporter knows of */
+    char journal_path[4352];
+    char crash_dir[128];
+
+    uint8_t *result;   /* owned, per item: enum record_outcome, 0 while there is none */
+    uint8_t *attempts; /* owned, per item: how often it was handed out again */
+    uint64_t *spent_ns; /* owned, per item */
+    uint32_t n_done;
+    uint32_t n_outcome[OUTCOME_COUNT];
+    uint32_t n_free; /* first position of the table not in use */
+    uint64_t expected_total_ns;
+    uint64_t expected_done_ns;
+    uint64_t *expected_ns; /* owned, per item; 0 unknown */
+
+    struct worker *workers; /* owned, one for each slot */
+    uint32_t n_slots;
+    uint32_t n_used; /* slots ever used */
+    uint32_t n_restarts;
+    bool gave_up;    /* no more replacements */
+};
+
+/* launch.c */
+int launch_pytest(struct run *run, struct err *err);
+int launch_template(struct run *run, const char *start, struct err *err);
+void launch_note(struct run *run, const char *fmt, ...) HS_PRINTF(2, 3); /* a line for people, through the reporter */
+
+/* schedule.c */
+int schedule_open(struct run *run, int catalog_fd, struct err *err);
+int schedule_plan(struct run *run, struct err *err);
+uint32_t schedule_again(struct run *run); /* hands out what has no result; how many tests */
+
+/* results.c */
+int results_open(struct run *run, struct err *err);
+void results_drain(struct run *run, uint32_t slot);
+void results_drain_all(struct run *run);
+void results_tell(struct run *run);
+void results_add(struct run *run, const struct record *record, const void *payload);
+void results_crash(struct run *run, uint32_t slot, uint32_t item, enum record_outcome outcome, const char *text);
+uint32_t results_missing(const struct run *run);
+int results_resume(struct run *run, struct err *err);
+void results_interrupt(struct run *run, const char *kind, const char *text);
+
+/* pool.c */
+bool pool_start(struct run *run);     /* one more worker; false when no slot is left */
+void pool_forked(struct run *run, uint32_t slot, int pid);
+void pool_reap(struct run *run, uint32_t slot, int status);
+void pool_look(struct run *run);      /* limits of time and memory, stopped workers, lost template */
+uint32_t pool_live(const struct run *run);
+void pool_signal(struct run *run, int signal);
+void pool_send_plan(struct run *run, uint32_t slot);
+
+#endif
