@@ -1,5 +1,6 @@
 #!/bin/sh
-# Makes a fresh Debian or Ubuntu machine able to build hasten and run its tests. Does nothing when all is there.
+# Makes a fresh Debian or Ubuntu machine able to build hasten; with the argument "tests", to run its tests as well.
+# Does nothing when all is there.
 # Needs root only when something is missing: runs apt-get as root or by sudo, else prints the line to run.
 set -eu
 
@@ -17,13 +18,13 @@ need gcc command -v cc
 need make command -v make
 need pkg-config command -v pkg-config
 need python3-venv python3 -c 'import venv, ensurepip'
-if command -v cc >/dev/null 2>&1; then
-    need libc6-dev header stdio.h
-    need python3-dev header Python.h "$(python_include)"
+# Without a compiler no header is found, so that all of these are named too.
+need libc6-dev header stdio.h
+need python3-dev header Python.h "$(python_include)"
+need libsqlite3-dev header sqlite3.h
+if [ "${1:-}" = tests ]; then
     need libcmocka-dev header cmocka.h
-    need libsqlite3-dev header sqlite3.h
-else
-    missing="$missing libc6-dev python3-dev libcmocka-dev libsqlite3-dev"
+    need tmux command -v tmux
 fi
 need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 
