@@ -17,6 +17,8 @@ VOLATILE = [
     (re.compile(r"/popen-gw\d+"), ""),
     (re.compile(r"0x[0-9a-fA-F]{5,}"), "0x~"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?"), "<date>"),
+    (re.compile(r"\b\d\d-\d\d-\d{4}\b|\b\d{4}-\d\d-\d\d\b"), "<day>"),
+    (re.compile(r"\b\d\d?:\d\d:\d\d(\.\d+)?\b"), "<clock>"),
     (re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|us|seconds?|secs?)\b(?: \(\d+:\d\d:\d\d\))?"), "<time>"),
     (re.compile(r"(?<=Thread-)\d+|(?<=Task-)\d+|(?<=ThreadPoolExecutor-)\d+"), "N"),
     (re.compile(r"(?i)(?<=\bpid[ =:])\s*\d+"), "N"),

@@ -57,7 +57,7 @@ def environment(cache, suite, runner, tmp, seed):
     home = cache.root / suite.name / "home"
     home.mkdir(exist_ok=True)
     python_path = [cache.source(suite) / suite.src]
-    if runner == "xdist":
+    if runner == "xdist" and "pytest-xdist" not in suite.deps:
         python_path.append(cache.xdist)
     python_path.append(cache.recorder)
     env = {name: value for name, value in os.environ.items() if name.startswith("HASTEN_")}
@@ -78,7 +78,7 @@ def environment(cache, suite, runner, tmp, seed):
 
 
 def run(cache, suite, runner, workers, seed=1, how="record", traces=None, memory=False, extra=()):
-    """Runs the suite once. how: `record` (recorder and JUnit file), `report` (-rA and JUnit file), `only` (nothing added)."""
+    """Runs the suite once. how: `record` (recorder and JUnit file), `report` (the suite's -rA and a JUnit file), `only` (nothing added)."""
     tmp = tempfile.mkdtemp(prefix="hb-")
     env = environment(cache, suite, runner, tmp, seed)
     argv = command(cache, suite, runner, workers)
@@ -87,7 +87,7 @@ def run(cache, suite, runner, workers, seed=1, how="record", traces=None, memory
     if how == "record":
         env["HASTEN_BENCH_RECORD"] = str(traces.record)
     if how == "report":
-        argv.append("-rA")
+        argv.append(suite.report)
     if how != "only":
         argv.append(f"--junitxml={traces.junit}")
     if traces:

@@ -37,6 +37,7 @@ class Suite:
     args: list = dataclasses.field(default_factory=list)
     deps: list = dataclasses.field(default_factory=list)
     install: bool = False  # the distribution itself is installed too: its tests read its metadata
+    report: str = "-rA"  # what makes pytest name every test in its summary
     count: str = ""
 
     @property
