@@ -43,6 +43,69 @@ class RelayedError(Exception):
     """An internal error of a worker or of the template."""
 
 
+class Dots:
+    """Reports a passing test to pytest's own listeners without a hook call for each of its phases.
+
+    Only while nobody else listens: the hooks of a test have pytest's own implementations alone, the terminal reporter
+    is pytest's, and prints one letter per test. Does to each listener what its hook would have done.
+    """
+
+    HOOKS = (
+        "pytest_runtest_logstart",
+        "pytest_runtest_logreport",
+        "pytest_runtest_logfinish",
+        "pytest_report_teststatus",
+    )
+    OWN = frozenset(
+        "_pytest." + name for name in ("terminal", "main", "logging", "cacheprovider", "skipping", "runner", "subtests")
+    )
+
+    def __init__(self, tr: Any, last_failed: dict[str, Any] | None) -> None:
+        self.tr = tr
+        self.last_failed = last_failed
+
+    @classmethod
+    def make(cls, config: pytest.Config) -> Dots | None:
+        from _pytest.terminal import TerminalReporter
+
+        tr = config.pluginmanager.getplugin("terminalreporter")
+        if type(tr) is not TerminalReporter or config.option.verbose > 0 or not hasattr(tr, "_is_last_item"):
+            return None
+        if not hasattr(tr, "_write_progress_information_if_past_edge") or tr.showlongtestinfo or tr.showfspath:
+            return None
+        for name in cls.HOOKS:
+            for impl in getattr(config.hook, name).get_hookimpls():
+                if impl.function.__module__ not in cls.OWN:
+                    return None
+        if config.pluginmanager.hasplugin("stepwiseplugin") or config.pluginmanager.hasplugin("logging-live"):
+            return None
+        return cls(tr, getattr(config.pluginmanager.getplugin("lfplugin"), "lastfailed", None))
+
+    def take(self, nodeid: str, reports: list[Any]) -> bool:
+        """False when the hooks have to be called after all."""
+        tr = self.tr
+        if self.last_failed:
+            self.last_failed.pop(nodeid, None)
+        setup, call, teardown = reports
+        tr._tests_ran = True
+        tr._current_logreport = teardown
+        tr.stats.setdefault("", []).append(setup)
+        tr._add_stats("passed", [call])
+        tr.stats[""].append(teardown)
+        tr._progress_nodeids_reported.add(getattr(call, "_id", nodeid))
+        tr._tw.write(".", green=True)
+        if tr._show_progress_info and not tr._is_last_item:
+            tr._write_progress_information_if_past_edge()
+        return True
+
+
+class Deselected:
+    """Stands for an item that the template has deselected: there is nothing to ask of it but its id."""
+
+    def __init__(self, nodeid: str) -> None:
+        self.nodeid = nodeid
+
+
 class Reporter:
     """Plugin "dsession" of the reporting process."""
 
@@ -58,7 +121,7 @@ class Reporter:
         self.ended = False
         self.stop_sent = False
         self.relayed = ""
-        self.n_restarts = 0
+        self.dots: Dots | None = None
         self.testrunuid = config.getoption("testrunuid", None) or uuid.uuid4().hex
         self.handlers = {
             _native.RECORD_CATALOG: self.on_catalog,
@@ -161,6 +224,8 @@ class Reporter:
                 handler = self.handlers.get(record[0])
                 if handler is not None:
                     handler(*record[1:])
+        if self.dots is not None:
+            self.dots.tr.flush()
         assert self.session is not None
         if (self.session.shouldfail or self.session.shouldstop) and not self.stop_sent:
             self.stop_sent = True
@@ -230,8 +295,8 @@ class Reporter:
         if tr is None or not hasattr(tr, "report_collect"):
             return
         tr._numcollected = data["n_collected"]
-        if data["n_deselected"]:
-            tr._add_stats("deselected", [None] * data["n_deselected"])
+        if data["deselected"]:
+            tr._add_stats("deselected", [Deselected(nodeid) for nodeid in data["deselected"]])
         if data["text"]:
             tr._tw.write_raw(data["text"])
         if tr.verbosity >= 0:
@@ -245,8 +310,14 @@ class Reporter:
         if plugin is not None and hasattr(plugin, "cached_nodeids"):
             plugin.cached_nodeids.update(self.ids)
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_plugin_registered(self) -> None:
+        if self.dots is not None:
+            self.dots = Dots.make(self.config)
+
     def on_node_up(self, _outcome: int, _flags: int, _item: int, slot: int, *rest: Any) -> None:
         node = self._node(slot)
+        self.dots = Dots.make(self.config)
         node.workerinfo = {**(wire.loads(rest[-1]) if rest[-1] else {}), "id": node.gateway.id, "spec": node.gateway.spec}
         self.config.hook.pytest_testnodeready(node=node)
         self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=list(self.ids))
@@ -267,16 +338,31 @@ class Reporter:
             self._play(wire.loads(raw), nodeid, self._node(slot), item)
             return
         location, keywords = wire.loads(raw)
+        reports = self._plain_reports(nodeid, location, keywords, start, (setup, call, teardown))
+        if self.dots is not None and self.dots.take(nodeid, reports):
+            return
         hook = self.config.hook
         node = self._node(slot)
         hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
-        at = start / 1e9
-        for when, ns in zip(PHASES, (setup, call, teardown)):
-            spent = ns / 1e9
-            report = TestReport(nodeid, location, keywords, "passed", None, when, (), spent, at, at + spent)  # type: ignore[arg-type]
-            at += spent
+        for report in reports:
             self._log(report, node, item)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+
+    @staticmethod
+    def _plain_reports(nodeid: str, location: Any, keywords: Any, start: int, spent: tuple[int, int, int]) -> list[Any]:
+        """The three reports of a passing test; the second and third are copies, as building one takes 3 us."""
+        at = start / 1e9
+        stop = at + spent[0] / 1e9
+        setup = TestReport(nodeid, location, keywords, "passed", None, "setup", (), spent[0] / 1e9, at, stop)
+        reports = [setup]
+        for when, ns in (("call", spent[1]), ("teardown", spent[2])):
+            report = TestReport.__new__(TestReport)
+            own = report.__dict__
+            own.update(setup.__dict__)
+            own.update(when=when, duration=ns / 1e9, start=stop, stop=stop + ns / 1e9, sections=[], user_properties=[])
+            stop += ns / 1e9
+            reports.append(report)
+        return reports
 
     def _log(self, report: Any, node: Node | None, item: int) -> None:
         if node is not None:

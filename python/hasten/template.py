@@ -195,7 +195,7 @@ class Template:
         self.seeds = Seeds()
         self.events: list[tuple[Any, ...]] = []  # of collection, for the reporter
         self.n_collected = 0
-        self.n_deselected = 0
+        self.deselected: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -206,7 +206,7 @@ class Template:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        self.n_deselected += len(items)
+        self.deselected.extend(item.nodeid for item in items)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -313,7 +313,7 @@ class Template:
                 "text": self.worker.take_text(),
                 "lines": lines,
                 "n_collected": self.n_collected,
-                "n_deselected": self.n_deselected,
+                "deselected": self.deselected,
                 "blocked": blocked,
                 "shouldfail": session.shouldfail,
                 "shouldstop": session.shouldstop,

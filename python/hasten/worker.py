@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import pickle
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -239,7 +240,7 @@ class Worker:
         flags = 0
         if self._all_plain(reports):
             flags = _native.RECORD_PLAIN
-            payload = wire.dumps((reports[0].location, reports[0].keywords))
+            payload = pickle.dumps((reports[0].location, reports[0].keywords), 5)
         else:
             payload = wire.dumps(self._serialized())
         _native.worker_publish(
