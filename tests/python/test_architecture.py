@@ -18,7 +18,8 @@ def test_the_page_names_paths() -> None:
 
 @pytest.mark.parametrize("path", NAMED)
 def test_every_path_the_page_names_exists(path: str) -> None:
-    assert (ROOT / path).exists()
+    there = ROOT / path
+    assert there.is_file() or (there.is_dir() and any(there.iterdir()))  # git keeps no empty folders
 
 
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#:]+)\)", PAGE))
