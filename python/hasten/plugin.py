@@ -23,6 +23,7 @@ class State:
     template_chan: int = -1
     start: str = "template"  # or "early"
     n_workers: int = 0
+    asked: int | str = 0  # workers as asked for: a number, "auto" or "logical"
     fork: tuple[int, int, int, int, int] | None = None  # what template_serve told a worker
     gc_thresholds: tuple[int, int, int] | None = None
     watch: Any = None  # watch.Watch while somebody could read a worker's identity too early

@@ -163,6 +163,8 @@ class Reporter:
             "pytest": pytest.__version__,
             "quiet": int(self.config.option.verbose < 0),
             "pid": os.getpid(),
+            "auto": int(isinstance(state.asked, str)),
+            "key": f"{sys.implementation.cache_tag}-{sys.platform} pytest-{pytest.__version__}",
         }
         return "".join(f"{key}={value}\n" for key, value in values.items())
 

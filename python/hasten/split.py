@@ -61,6 +61,7 @@ def before_conftests(config: pytest.Config) -> None:
     known = config.known_args_namespace
     if state.role or getattr(known, "help", False) or getattr(known, "version", 0):
         return
+    state.asked = options.requested(known)
     plan = options.resolve(known, _auto(known))
     if plan.plain:
         return

@@ -7,8 +7,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+/* What die_with was given, to find out whether it is still open. */
+static struct {
+    int fd;
+    struct stat at;
+} lifeline = {.fd = -1};
 
 static PyObject *raise_code(int code)
 {
@@ -134,14 +142,30 @@ static PyObject *native_blob_read(PyObject *self, PyObject *arg)
 static PyObject *native_die_with(PyObject *self, PyObject *arg)
 {
     const long fd = PyLong_AsLong(arg);
+    struct pollfd gone;
 
     (void)self;
     if (fd == -1 && PyErr_Occurred())
         return NULL;
     if (fcntl((int)fd, F_SETOWN, getpid()) < 0 || fcntl((int)fd, F_SETSIG, SIGKILL) < 0 ||
-        fcntl((int)fd, F_SETFL, fcntl((int)fd, F_GETFL) | O_ASYNC | O_NONBLOCK) < 0)
+        fcntl((int)fd, F_SETFL, fcntl((int)fd, F_GETFL) | O_ASYNC | O_NONBLOCK) < 0 || fstat((int)fd, &lifeline.at) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);
+    lifeline.fd = (int)fd;
+    gone = (struct pollfd){.fd = (int)fd, .events = POLLIN};
+    if (poll(&gone, 1, 0) > 0 && gone.revents & POLLHUP) /* closed before the signal was asked for */
+        raise(SIGKILL);
     Py_RETURN_NONE;
+}
+
+/* A test may close what is not its own, and may have opened something else in its place. */
+static PyObject *native_intact(PyObject *self, PyObject *args)
+{
+    struct stat now;
+
+    (void)self;
+    (void)args;
+    return PyBool_FromLong(lifeline.fd < 0 || (fstat(lifeline.fd, &now) == 0 && now.st_ino == lifeline.at.st_ino &&
+                                               now.st_dev == lifeline.at.st_dev));
 }
 
 PyMethodDef channel_methods[] = {
@@ -153,5 +177,7 @@ PyMethodDef channel_methods[] = {
     {"blob", native_blob, METH_O, "blob(bytes) -> fd\n\nA memory file with these bytes; the caller closes it."},
     {"blob_read", native_blob_read, METH_O, "blob_read(fd) -> bytes\n\nAll bytes of a memory file."},
     {"die_with", native_die_with, METH_O, "die_with(chan)\n\nSIGKILL for this process when chan's other end closes."},
+    {"intact", native_intact, METH_NOARGS,
+     "intact() -> bool\n\nFalse when what die_with was given is open no more: descriptors of this process were closed."},
     {NULL, NULL, 0, NULL},
 };

@@ -31,7 +31,7 @@ static int set_pair(struct run_config *c, const char *key, const char *value, st
     } texts[] = {
         {"dist", c->dist, sizeof c->dist},       {"rootdir", c->rootdir, sizeof c->rootdir},
         {"start", c->start, sizeof c->start},    {"python", c->python, sizeof c->python},
-        {"pytest", c->pytest, sizeof c->pytest},
+        {"pytest", c->pytest, sizeof c->pytest}, {"key", c->key, sizeof c->key},
     };
     uint64_t n;
 
@@ -54,6 +54,8 @@ static int set_pair(struct run_config *c, const char *key, const char *value, st
         c->in_order = n != 0;
     else if (!strcmp(key, "quiet"))
         c->quiet = n != 0;
+    else if (!strcmp(key, "auto"))
+        c->auto_workers = n != 0;
     else if (!strcmp(key, "pid"))
         c->pid = (int)n;
     return 0;

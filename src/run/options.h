@@ -34,6 +34,8 @@ struct run_config {
     char pytest[32];
     bool quiet;
     int pid; /* of the reporter */
+    bool auto_workers; /* nobody asked for a number */
+    char key[256];     /* of the history: interpreter and what else changes durations */
 };
 
 /* Unknown keys are left alone. -1 with err for a value that cannot be. */

@@ -10,6 +10,7 @@
 #include "base/trace.h"
 #include "os/chan.h"
 #include "os/child.h"
+#include "os/cpu.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -273,6 +274,21 @@ static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look
         end_worker(run, worker, END_STOPPED);
 }
 
+/* The memory of one worker, another one each second: reading it takes the kernel a millisecond for 500 MB. */
+static void weigh(struct run *run, uint64_t now)
+{
+    const uint64_t turn = now / (1000 * MS);
+    const struct worker *worker = run->n_used ? &run->workers[turn % run->n_used] : NULL;
+    uint64_t bytes;
+
+    if (!worker || !worker->live || worker->pid <= 0 || now - run->last_weigh_ns < 1000 * MS)
+        return;
+    run->last_weigh_ns = now;
+    bytes = cpu_private_bytes(worker->pid);
+    if (bytes > run->worker_bytes)
+        run->worker_bytes = bytes;
+}
+
 /* Nobody tells how they ended when the template is gone: they are our children then, or nobody's. */
 static void look_for_lost(struct run *run, uint32_t slot)
 {
@@ -294,6 +310,7 @@ void pool_look(struct run *run)
 
     if (slow_look)
         run->last_look_ns = now;
+    weigh(run, now);
     for (uint32_t i = 0; i < run->n_used; i++) {
         struct worker *worker = &run->workers[i];
 

@@ -61,6 +61,8 @@ int results_open(struct run *run, struct err *err)
     if (run->journal.in_memory)
         run->journal_path[0] = '\0';
     add_header(run);
+    remember_open(run);
+    run->n_workers = remember_workers(run);
     return 0;
 }
 
@@ -107,7 +109,10 @@ static void note_result(struct run *run, const struct record *record, const char
     }
     run->result[item] = (uint8_t)(record->outcome && record->outcome < OUTCOME_COUNT ? record->outcome : OUTCOME_PASSED);
     run->n_outcome[run->result[item]]++;
-    run->spent_ns[item] = record->setup_ns + record->call_ns + record->teardown_ns;
+    run->phases[item] = (struct phases){.setup_ns = record->setup_ns,
+                                        .call_ns = record->call_ns,
+                                        .teardown_ns = record->teardown_ns,
+                                        .fresh = !(record->flags & RECORD_RESUMED)};
     run->last_result_ns = clock_now_ns();
     id = catalog_id(&run->catalog, item, &len);
     trace_event("result", TRACE_U64("item", item), TRACE_U64("slot", record->slot),

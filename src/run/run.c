@@ -6,6 +6,7 @@
 #include "os/chan.h"
 #include "os/child.h"
 #include "os/term.h"
+#include "sched/eta.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,7 +62,7 @@ static void feed_template(struct run *run)
     chan_send(run->template.chan, &segment, NULL, 0, run->segment_fd);
     chan_send(run->template.chan, &inputs, NULL, 0, run->inputs_fd);
     if (run->early && !run->planned)
-        for (uint32_t i = pool_live(run); i < run->config.workers; i++)
+        for (uint32_t i = pool_live(run); i < run->n_workers; i++)
             pool_start(run);
 }
 
@@ -312,6 +313,23 @@ static void fill_workers(const struct run *run, struct view_worker *views, uint3
     }
 }
 
+static void forecast(const struct run *run, struct run_view *view, uint64_t now)
+{
+    const uint64_t done = run->expected_done_ns;
+    const uint32_t n = run->catalog.n_items;
+    const struct eta eta = {.n_workers = run->n_workers,
+                            .n_done = run->n_done,
+                            .n_left = n - run->n_done,
+                            .wall_ns = run->first_up_ns ? now - run->first_up_ns : 0,
+                            .expected_done_ns = done,
+                            .expected_left_ns = run->expected_total_ns > done ? run->expected_total_ns - done : 0};
+
+    if (!run->first_up_ns || run->n_done == n)
+        return;
+    view->eta_ns = eta_left_ns(&eta);
+    view->eta_trusted = run->expected_known > n / 2 || run->n_done > n / 10;
+}
+
 static void draw(struct run *run)
 {
     static struct view_worker workers[256];
@@ -326,12 +344,7 @@ static void draw(struct run *run)
         view.n_total = run->catalog.n_items;
         view.n_done = run->n_done;
         memcpy(view.n_outcome, run->n_outcome, sizeof view.n_outcome);
-        if (run->n_done && view.n_total > run->n_done && run->first_up_ns) {
-            const double share = (double)run->n_done / view.n_total;
-
-            view.eta_ns = (uint64_t)((double)(now - run->first_up_ns) * (1 - share) / share);
-            view.eta_trusted = share > 0.1;
-        }
+        forecast(run, &view, now);
     }
     if (run->workers)
         fill_workers(run, workers, &view.n_workers, now);
@@ -407,6 +420,8 @@ static void maybe_end(struct run *run)
     run->ended = true;
     trace_event("end", TRACE_U64("done", run->n_done));
     quit_template(run);
+    results_tell(run);
+    remember_write(run);
 }
 
 static uint64_t tick_ms(const struct run *run)
@@ -500,6 +515,13 @@ static int open_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+static uint64_t spent_ns(const struct run *run, uint32_t item)
+{
+    const struct phases *p = &run->phases[item];
+
+    return p->setup_ns + p->call_ns + p->teardown_ns;
+}
+
 static void fill_totals(struct run *run)
 {
     struct run_totals *t = run->totals;
@@ -512,17 +534,17 @@ static void fill_totals(struct run *run)
     t->n_workers = run->config.workers < run->n_used ? run->config.workers : run->n_used;
     t->start_ns = run->first_up_ns ? run->first_up_ns - run->started_ns : 0;
     for (uint32_t i = 0; run->has_catalog && i < run->catalog.n_items; i++) {
-        t->tests_ns += run->spent_ns[i];
+        t->tests_ns += spent_ns(run, i);
         for (uint32_t k = 0; k < HS_COUNT(t->slow); k++) {
             size_t len;
             const char *id;
 
-            if (k < t->n_slow && t->slow[k].ns >= run->spent_ns[i])
+            if (k < t->n_slow && t->slow[k].ns >= spent_ns(run, i))
                 continue;
             memmove(&t->slow[k + 1 < HS_COUNT(t->slow) ? k + 1 : k], &t->slow[k],
                     (HS_COUNT(t->slow) - 1 - k) * sizeof t->slow[0]);
             id = catalog_id(&run->catalog, i, &len);
-            t->slow[k].ns = run->spent_ns[i];
+            t->slow[k].ns = spent_ns(run, i);
             snprintf(t->slow[k].id, sizeof t->slow[k].id, "%.*s", (int)(len < 250 ? len : 250), id);
             if (t->n_slow < HS_COUNT(t->slow))
                 t->n_slow++;
@@ -562,7 +584,8 @@ static void release(struct run *run)
     free(run->workers);
     free(run->result);
     free(run->attempts);
-    free(run->spent_ns);
+    free(run->phases);
+    remember_close(run);
     free(run->expected_ns);
     if (run->has_journal)
         journal_close(&run->journal);

@@ -25,8 +25,9 @@ int schedule_open(struct run *run, int catalog_fd, struct err *err)
     run->has_catalog = true;
     run->result = hs_alloc(n);
     run->attempts = hs_alloc(n);
-    run->spent_ns = hs_alloc(n * sizeof *run->spent_ns);
+    run->phases = hs_alloc(n * sizeof *run->phases);
     run->expected_ns = hs_alloc(n * sizeof *run->expected_ns);
+    remember_expect(run);
     record.size = (uint32_t)run->catalog_size;
     journal_add(&run->journal, &record, run->catalog_map);
     trace_event("collected", TRACE_U64("tests", n));
@@ -53,7 +54,7 @@ static int make_plan(struct run *run, struct plan *plan, const uint32_t *left, u
 {
     struct plan_item *items = hs_alloc((size_t)n * sizeof *items);
     const struct plan_options options = {
-        .mode = mode_of(run), .n_workers = least(run->config.workers, n), .seed = run->options->seed};
+        .mode = mode_of(run), .n_workers = least(run->n_workers, n), .seed = run->options->seed};
     int code;
 
     for (uint32_t i = 0; i < n; i++) {
@@ -106,7 +107,7 @@ static int hand_out(struct run *run, struct err *err)
         free(left);
         return n == 0 ? 0 : -1;
     }
-    n_workers = least(run->config.workers, n);
+    n_workers = least(run->n_workers, n);
     run->expected_total_ns = plan.expected_total_ns;
     fill_table(run, &plan, left);
     trace_event("planned", TRACE_U64("tests", n), TRACE_U64("workers", n_workers),

@@ -2,7 +2,8 @@
  * state.h - the supervisor's own memory of one run; private to src/run/.
  *
  * Who does what:  run.c the loop and the messages; launch.c starts pytest; schedule.c from catalog to ranges;
- * results.c rings to journal, what has a result and what is left; pool.c workers: start, watch, end.
+ * results.c rings to journal, what has a result and what is left; resume.c takes over an earlier run's; remember.c the
+ * history; pool.c workers: start, watch, end.
  */
 #ifndef HASTEN_RUN_STATE_H
 #define HASTEN_RUN_STATE_H
@@ -39,6 +40,16 @@ struct peer {
     int status; /* wait status once exited */
     bool exited;
 };
+
+/* What one test took in this run. */
+struct phases {
+    uint64_t setup_ns;
+    uint64_t call_ns;
+    uint64_t teardown_ns;
+    bool fresh; /* ran now, not taken over from an earlier run's journal */
+};
+
+struct remembered;
 
 struct run {
     const struct run_options *options; /* borrowed */
@@ -84,13 +95,18 @@ struct run {
 
     uint8_t *result;   /* owned, per item: enum record_outcome, 0 while there is none */
     uint8_t *attempts; /* owned, per item: how often it was handed out again */
-    uint64_t *spent_ns; /* owned, per item */
+    struct phases *phases; /* owned, per item */
     uint32_t n_done;
     uint32_t n_outcome[OUTCOME_COUNT];
     uint32_t n_free; /* first position of the table not in use */
     uint64_t expected_total_ns;
     uint64_t expected_done_ns;
     uint64_t *expected_ns; /* owned, per item; 0 unknown */
+    uint32_t expected_known;
+    uint32_t n_workers;    /* that are started at a time */
+    uint64_t worker_bytes; /* most private memory seen of one worker */
+    uint64_t last_weigh_ns;
+    struct remembered *remembered; /* owned; remember.c */
 
     struct worker *workers; /* owned, one for each slot */
     uint32_t n_slots;
@@ -119,6 +135,13 @@ void results_crash(struct run *run, uint32_t slot, uint32_t item, enum record_ou
 uint32_t results_missing(const struct run *run);
 int results_resume(struct run *run, struct err *err);
 void results_interrupt(struct run *run, const char *kind, const char *text);
+
+/* remember.c */
+void remember_open(struct run *run);
+void remember_expect(struct run *run);
+uint32_t remember_workers(struct run *run);
+void remember_write(struct run *run);
+void remember_close(struct run *run);
 
 /* pool.c */
 bool pool_start(struct run *run);     /* one more worker; false when no slot is left */

@@ -16,6 +16,8 @@ void scan_resize(struct scan *scan, uint32_t columns, uint32_t rows)
         scan->certain = false;
     scan->columns = columns;
     scan->rows = rows;
+    if (scan->below > rows)
+        scan->below = rows;
 }
 
 void scan_mark(struct scan *scan)
@@ -41,7 +43,7 @@ static void move_down(struct scan *scan, uint32_t n)
 {
     end_waiting_wrap(scan);
     scan->below -= n < scan->below ? n : scan->below;
-    scan->since_saved = n > MANY_ROWS - scan->since_saved ? MANY_ROWS : scan->since_saved + n;
+    scan->since_saved = n < MANY_ROWS - scan->since_saved ? scan->since_saved + n : MANY_ROWS;
     scan->blank = false;
     scan->left_line = true;
 }
@@ -49,7 +51,7 @@ static void move_down(struct scan *scan, uint32_t n)
 static void move_up(struct scan *scan, uint32_t n)
 {
     end_waiting_wrap(scan);
-    scan->below = n > MANY_ROWS - scan->below ? MANY_ROWS : scan->below + n;
+    scan->below = n < scan->rows - scan->below ? scan->below + n : scan->rows; /* there are no more on a screen */
     scan->blank = false;
     scan->left_line = true;
 }
@@ -69,7 +71,7 @@ static void save(struct scan *scan)
 
 static void restore(struct scan *scan)
 {
-    move_up(scan, scan->saved ? scan->since_saved : MANY_ROWS);
+    move_up(scan, scan->saved ? scan->since_saved : scan->rows);
     scan->saved = false;
     scan->certain = false;
 }
@@ -96,13 +98,14 @@ static void print_char(struct scan *scan, uint32_t code)
         const bool certain = scan->certain;
 
         move_down(scan, certain ? 1 : 0); /* rows below are given up only when it is sure that they were passed */
-        scan->since_saved++;
         scan->certain = certain;
         scan->column = 0;
         scan->wrapped = true;
     }
     scan->column += cells;
     scan->blank = false;
+    if (!scan->certain)
+        scan->since_saved = MANY_ROWS; /* it may have wrapped unseen */
 }
 
 static void tab(struct scan *scan)
@@ -170,9 +173,9 @@ static void csi_vertical(struct scan *scan, char final)
     else if (final == 'B' || final == 'E' || final == 'e')
         move_down(scan, param(scan, 0, 1));
     else if (final == 'H' || final == 'f')
-        move_up(scan, MANY_ROWS), scan->below = scan->rows, set_column(scan, param(scan, 1, 1) - 1);
+        move_up(scan, scan->rows), set_column(scan, param(scan, 1, 1) - 1);
     else if (final == 'd')
-        move_up(scan, MANY_ROWS), scan->below = scan->rows;
+        move_up(scan, scan->rows);
     else
         move_up(scan, param(scan, 0, 1)); /* L, M, S, T: rows were moved about */
     if (final == 'E' || final == 'F')
@@ -226,7 +229,7 @@ static void csi(struct scan *scan, char final)
     case 'r':
         if (scan->marker == 0) {
             scan->margins = param(scan, 0, 1) > 1 || (param(scan, 1, 0) && param(scan, 1, 0) < scan->rows);
-            move_up(scan, MANY_ROWS), scan->below = scan->rows, scan->column = 0;
+            move_up(scan, scan->rows), scan->column = 0;
         }
         break;
     case 's':
