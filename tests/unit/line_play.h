@@ -118,6 +118,8 @@ static inline void play_piece(struct play *play, unsigned which)
     /* Restoring what was never saved, or was saved before the screen scrolled, differs between terminals. */
     if (text[0] == '\x1b' && text[1] == '8' && (!play->line.scan.saved || play->line.scan.since_saved))
         text = ".";
+    if (text[0] == 'F' && play->line.scan.state == SCAN_CSI)
+        text = "m"; /* it would be "rows up", perhaps beyond the top */
     if (strchr(text, '\n'))
         play->n_up -= play->n_up > 0;
     play_output(play, text, strlen(text));
