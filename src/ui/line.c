@@ -45,8 +45,10 @@ static void add_erase(struct line *line)
     if (!line->shown)
         return;
     str_puts(&line->pending, SAVE PLAIN);
-    str_puts(&line->pending, line->shown_at_row ? "\r" : NEXT_ROW);
-    str_puts(&line->pending, ERASE_BELOW RESTORE);
+    /* Not "erase below" at the top left: tmux takes that for a clear screen and keeps what was there in its history. */
+    if (line->shown_at_row)
+        str_puts(&line->pending, "\r" ERASE_ROW_END);
+    str_puts(&line->pending, NEXT_ROW ERASE_BELOW RESTORE);
     line->shown = false;
 }
 

@@ -63,6 +63,14 @@ static void play_start(struct line *line)
     print(line, "collected 600 items\r\n\r\n");
 }
 
+static void follow_size(struct line *line)
+{
+    struct term_size size;
+
+    if (term_size(1, &size) == 0 && (size.columns != line->options.columns || size.rows != line->options.rows))
+        line_resize(line, size.columns, size.rows);
+}
+
 static void play_tests(struct line *line, uint32_t until, long pause_ns)
 {
     const struct timespec pause = {.tv_nsec = pause_ns};
@@ -76,6 +84,7 @@ static void play_tests(struct line *line, uint32_t until, long pause_ns)
             print(line, text);
         }
         print(line, i % 150 == 149 ? "\x1b[31mF\x1b[0m" : i % 40 == 39 ? "\x1b[33ms\x1b[0m" : "\x1b[32m.\x1b[0m");
+        follow_size(line);
         line_draw(line, &view);
         if (pause_ns)
             nanosleep(&pause, NULL);

@@ -175,8 +175,26 @@ static inline void screen_colour(struct screen *s, const uint32_t *params, uint3
         s->at.attr = params[i] ? s->at.attr * 131 + params[i] : 0;
 }
 
+/* Clearing all of the screen from the top left keeps it in the history, as tmux does. */
+static inline void screen_keep(struct screen *s)
+{
+    uint32_t used = s->rows;
+    struct str row = STR_INIT;
+
+    for (; used > 0 && row.len == 0; used--)
+        screen_add_row(&row, s, used - 1, false);
+    used += row.len > 0;
+    for (uint32_t i = 0; i < used; i++) {
+        screen_add_row(&s->history, s, i, true);
+        str_puts(&s->history, "\n");
+    }
+    str_release(&row);
+}
+
 static inline void screen_erase_screen(struct screen *s, uint32_t how)
 {
+    if (how == 0 && s->at.row == 0 && s->at.column == 0)
+        screen_keep(s);
     for (uint32_t row = 0; row < s->rows; row++) {
         if (how == 2 || (how == 0 && row > s->at.row) || (how == 1 && row < s->at.row))
             screen_erase(s, row, 0, s->columns);

@@ -164,6 +164,19 @@ static void test_line_leaves_the_region_alone_while_a_line_grows(void **state)
     stage_close(&stage);
 }
 
+static void test_line_erased_at_the_top_left_does_not_get_into_tmux_history(void **state)
+{
+    struct stage stage;
+
+    (void)state;
+    stage_open(&stage, 40, 6);
+    draw(&stage, &collecting);
+    print(&stage, "first\r\n");
+    assert_int_equal(stage.screen.history.len, 0);
+    assert_screen(&stage, "first\n" REGION);
+    stage_close(&stage);
+}
+
 static void test_line_writes_nothing_for_the_same_text(void **state)
 {
     struct stage stage;
@@ -434,7 +447,7 @@ static void test_line_leaves_no_trace_of_random_runs(void **state)
     unsigned char bytes[1000];
 
     (void)state;
-    for (uint32_t seed = 1; seed <= 1000; seed++) {
+    for (uint32_t seed = 1; seed <= 400; seed++) {
         fill_random(bytes, sizeof bytes, seed);
         line_play_same(bytes, sizeof bytes);
         line_play_any(bytes, sizeof bytes);
@@ -447,6 +460,7 @@ int main(void)
         cmocka_unit_test(test_line_draws_below_complete_lines),
         cmocka_unit_test(test_line_draws_below_partial_line_and_goes_on_at_its_end),
         cmocka_unit_test(test_line_leaves_the_region_alone_while_a_line_grows),
+        cmocka_unit_test(test_line_erased_at_the_top_left_does_not_get_into_tmux_history),
         cmocka_unit_test(test_line_writes_nothing_for_the_same_text),
         cmocka_unit_test(test_line_waits_for_a_place_it_can_come_back_from),
         cmocka_unit_test(test_line_leaves_bars_of_several_rows_alone),
