@@ -239,6 +239,21 @@ static void test_an_affinity_is_cut_only_above_a_quarter_of_the_ideal(void **sta
     plan_release(&plan);
 }
 
+static void test_affinities_below_a_quarter_of_the_ideal_are_never_spread(void **state)
+{
+    struct plan_item items[17 * 6];
+    struct plan plan;
+
+    (void)state;
+    /* 17 of 60 ms on 4 workers: 255 ms each would be ideal, but only four of them fit into that. */
+    for (uint32_t i = 0; i < HS_COUNT(items); i++)
+        items[i] = (struct plan_item){.expected_ns = 10 * MS, .file = i / 6, .affinity = 1 + i / 6};
+    plan = make(items, HS_COUNT(items), PLAN_LOAD, 4, 0);
+    check_plan(&plan, HS_COUNT(items), 4);
+    assert_int_equal(count_places(&plan, items, 4, false), 17);
+    plan_release(&plan);
+}
+
 static void test_unknown_durations_keep_the_order_in_contiguous_parts(void **state)
 {
     enum { N = 997 };
@@ -487,6 +502,7 @@ int main(void)
         cmocka_unit_test(test_long_tests_start_first),
         cmocka_unit_test(test_small_tests_of_a_file_stay_together),
         cmocka_unit_test(test_an_affinity_is_cut_only_above_a_quarter_of_the_ideal),
+        cmocka_unit_test(test_affinities_below_a_quarter_of_the_ideal_are_never_spread),
         cmocka_unit_test(test_unknown_durations_keep_the_order_in_contiguous_parts),
         cmocka_unit_test(test_unknown_durations_gather_what_shares_fixtures),
         cmocka_unit_test(test_an_unknown_test_is_expected_to_take_the_median_of_its_file_then_of_all),

@@ -270,7 +270,8 @@ static void feed_all(struct crowd *c)
 }
 
 /* All ranges are empty until everybody runs: then the work appears in nobody's range. */
-static void run_crowd_with(uint32_t n, uint32_t longest_unit, void (*feeder)(struct crowd *), uint32_t min_steals)
+static void run_threads(void *(*body)(void *), uint32_t n, uint32_t longest_unit, void (*feeder)(struct crowd *),
+                        uint32_t min_steals)
 {
     uint64_t random = 42;
     uint32_t *unit = hs_alloc(n * sizeof *unit);
@@ -285,7 +286,7 @@ static void run_crowd_with(uint32_t n, uint32_t longest_unit, void (*feeder)(str
         range_set(&c.ranges[w], 0, 0);
     for (uint32_t w = 0; w < N_THREADS; w++) {
         members[w] = (struct member){&c, w};
-        assert_int_equal(pthread_create(&threads[w], NULL, take_and_steal, &members[w]), 0);
+        assert_int_equal(pthread_create(&threads[w], NULL, body, &members[w]), 0);
     }
     feeder(&c);
     for (uint32_t w = 0; w < N_THREADS; w++)
@@ -305,7 +306,7 @@ static void run_crowd_with(uint32_t n, uint32_t longest_unit, void (*feeder)(str
 
 static void run_crowd(uint32_t n, uint32_t longest_unit)
 {
-    run_crowd_with(n, longest_unit, feed_all, 1);
+    run_threads(take_and_steal, n, longest_unit, feed_all, 1);
 }
 
 static void test_threads_take_each_single_test_once(void **state)
@@ -336,7 +337,30 @@ static void feed(struct crowd *c)
 static void test_work_that_comes_in_small_parts_is_stolen_once(void **state)
 {
     (void)state;
-    run_crowd_with(20000, 1, feed, 20000 / 8);
+    run_threads(take_and_steal, 20000, 1, feed, 20000 / 8);
+}
+
+static void *only_take(void *arg)
+{
+    const struct member *me = arg;
+    struct crowd *c = me->crowd;
+
+    while (atomic_load_explicit(&c->n_taken, memory_order_relaxed) < c->n) {
+        const uint32_t p = range_take(&c->ranges[N_THREADS]);
+
+        if (p != RANGE_NONE)
+            note_taken(c, me->self, p);
+        else
+            sched_yield();
+    }
+    return NULL;
+}
+
+/* Without a steal in between: what was written before range_set is seen by who takes. ThreadSanitizer watches. */
+static void test_who_takes_sees_what_was_written_before_it_was_set(void **state)
+{
+    (void)state;
+    run_threads(only_take, 20000, 1, feed, 0);
 }
 
 int main(void)
@@ -351,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_threads_take_each_single_test_once),
         cmocka_unit_test(test_threads_never_share_a_unit),
         cmocka_unit_test(test_work_that_comes_in_small_parts_is_stolen_once),
+        cmocka_unit_test(test_who_takes_sees_what_was_written_before_it_was_set),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
