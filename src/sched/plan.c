@@ -7,15 +7,15 @@
 #include <string.h>
 
 /*
- * How PLAN_LOAD plans. Items with the same affinity, or one after the other in the same file, form a group. Groups are
- * cut into blocks: a block is at most a quarter (affinity) or a 64th (file) of the ideal time per worker, and one long
- * test is a block by itself. Groups are dealt longest first, block by block, each to the worker with the least load; but
- * a further block of a group goes to the worker that had the last one while that worker stays within the ideal. So a
- * group is spread only where the balance needs it, and small blocks cost no locality. Each worker then runs its groups
- * in the order of their longest test, so that what is left at the end, and can be stolen, is short.
+ * How PLAN_LOAD plans. Items with the same affinity, or one after the other in the same file, form a group. Groups
+ * are cut into blocks: a block is at most a quarter (affinity) or a 64th (file) of the ideal time per worker, and one
+ * long test is a block by itself. Groups are dealt longest first, block by block, each to the worker with the least
+ * load; but a further block of a group goes to the worker that had the last one while that worker stays within the
+ * ideal. So a group is spread only where the balance needs it, and small blocks cost no locality. Each worker then
+ * runs its groups in the order of their longest test, so that what is left at the end, and can be stolen, is short.
  *
- * With nothing known of any duration, cutting the given order into contiguous parts is as good a guess as any, and sets
- * each file's fixtures up once.
+ * With nothing known of any duration, cutting the given order into contiguous parts is as good a guess as any, and
+ * sets each file's fixtures up once.
  */
 
 enum { UNKNOWN_NS = 1000 * 1000, AFFINITY_PARTS = 4, FILE_PARTS = 64 };

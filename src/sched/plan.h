@@ -7,8 +7,10 @@
  *
  * Modes are pytest-xdist's. PLAN_LOAD: single tests, but tests that share a fixture of higher scope (same affinity)
  * stay together as long as that does not lengthen the run: an affinity block is cut when its expected time is more
- * than a quarter of the ideal time per worker. LOADSCOPE/LOADFILE/LOADGROUP: one unit per group. EACH is not planned
- * here. IN_ORDER (asked by options such as --ff, --sw, or one worker): given order is kept, ranges are contiguous cuts.
+ * than a quarter of the ideal time per worker. Short tests without affinity stay with their file likewise, as far as
+ * the balance allows; when no duration is known, the given order is cut into one part per worker.
+ * LOADSCOPE/LOADFILE/LOADGROUP: one unit per group. EACH is not planned here. IN_ORDER (asked by options such as --ff,
+ * --sw, or one worker): given order is kept, ranges are contiguous cuts.
  */
 #ifndef HASTEN_PLAN_H
 #define HASTEN_PLAN_H
@@ -39,7 +41,7 @@ struct plan {
     uint64_t expected_wall_ns; /* of this plan, with stealing: max(total / workers, longest unit) at least */
 };
 
-/* items: borrowed. 0, or -1 with err (n_workers 0, more than 2^31 items). */
+/* items: borrowed; ids of any size, they need not be dense. 0, or -1 with err (n_workers 0, more than 2^31 items). */
 int plan_make(struct plan *plan, const struct plan_item *items, uint32_t n, const struct plan_options *options,
               struct err *err);
 void plan_release(struct plan *plan);

@@ -47,7 +47,8 @@ uint32_t range_peek(const struct range *range);
 /*
  * Moves about half of victim's positions (its back part, whole units) into thief, which must be empty and owned by the
  * caller. Everything is taken when only one unit is left and not started. unit: the table described above, borrowed;
- * it never falls. victim_dead: its owner will take no more, so a started unit may be taken too. Returns the number of positions moved, 0 when nothing can be.
+ * it never falls. victim_dead: its owner will take no more, so a started unit may be taken too. Returns the number of
+ * positions moved, 0 when nothing can be.
  */
 uint32_t range_steal(struct range *thief, struct range *victim, const uint32_t *unit, bool victim_dead);
 

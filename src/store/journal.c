@@ -205,7 +205,7 @@ static int fill(struct journal_reader *r, size_t want, struct err *err)
     return 0;
 }
 
-/* The record at r->at in the buffer, or NULL when it is not whole there or not valid. *needed: bytes to look at for more. */
+/* The payload of the record at r->at, or NULL when it is not whole in the buffer or not valid. *needed: its size. */
 static const char *valid_here(const struct journal_reader *r, struct record *record, size_t *needed)
 {
     const size_t skip = (size_t)(r->at - r->buffer_at);

@@ -55,8 +55,8 @@ int journal_reader_open(struct journal_reader *r, int fd, struct err *err);
 void journal_reader_close(struct journal_reader *r);
 
 /*
- * 1: *record and *payload (borrowed until the next call, aligned to 8 bytes) are set; 0: nothing valid (yet); -1: reading
- * failed, err.
+ * 1: *record and *payload (borrowed until the next call, aligned to 8 bytes) are set; 0: nothing valid (yet); -1:
+ * reading failed, err.
  */
 int journal_read(struct journal_reader *r, struct record *record, const void **payload, struct err *err);
 
