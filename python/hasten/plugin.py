@@ -21,6 +21,7 @@ class State:
     started_by_program: bool = False  # by `hasten run`: this process may leave by _exit
     reporter_chan: int = -1  # to the supervisor
     template_chan: int = -1
+    life: int = -1  # its end of file means that the supervisor is gone
     start: str = "template"  # or "early"
     n_workers: int = 0
     asked: int | str = 0  # workers as asked for: a number, "auto" or "logical"
@@ -40,8 +41,8 @@ def _adopt_channels() -> None:
     state.start = os.environ.pop("HASTEN_START", "") or ""
     if text is None:
         return
-    state.reporter_chan, state.template_chan = (int(part) for part in text.split(","))
-    for fd in (state.reporter_chan, state.template_chan):
+    state.reporter_chan, state.template_chan, state.life = (int(part) for part in text.split(","))
+    for fd in (state.reporter_chan, state.template_chan, state.life):
         if fd >= 0:
             os.set_inheritable(fd, False)
     state.started_by_program = True
@@ -110,6 +111,33 @@ def release_collector() -> None:
         gc.freeze()
         gc.unfreeze()
     state.gc_thresholds = None
+
+
+def shelter_objects(config: pytest.Config) -> None:
+    """Keeps what exists now out of the collector's sight until the suite asks the collector for anything."""
+    import gc
+
+    from hasten import _native
+
+    if gc.get_freeze_count() or not _native.collector_hold():
+        return
+    try:
+        from _pytest import threadexception, unraisableexception
+    except ImportError:
+        return
+    original = getattr(unraisableexception, "gc_collect_harder", None)
+    if original is None:
+        return
+
+    def gc_collect_harder(iterations: int) -> None:
+        if gc.isenabled():
+            _native.collector_collect(iterations)
+        else:
+            original(iterations)
+
+    for module in (unraisableexception, threadexception):
+        if getattr(module, "gc_collect_harder", None) is original:
+            module.gc_collect_harder = gc_collect_harder  # type: ignore[attr-defined]
 
 
 def _wanted() -> bool:

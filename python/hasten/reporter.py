@@ -15,7 +15,7 @@ import pytest
 from _pytest.reports import TestReport
 
 from hasten import _native, wire
-from hasten.plugin import release_collector, state
+from hasten.plugin import release_collector, shelter_objects, state
 from hasten.xdist import Node, NodeManager
 
 PHASES = ("setup", "call", "teardown")
@@ -24,6 +24,7 @@ PHASES = ("setup", "call", "teardown")
 def install(config: pytest.Config) -> None:
     """This process is the reporter from now on."""
     release_collector()
+    shelter_objects(config)
     capman = config.pluginmanager.getplugin("capturemanager")
     if capman is not None and capman._global_capturing is not None:
         capman.read_global_capture()  # the template has it too, and reports it

@@ -111,6 +111,7 @@ def _split() -> str:
     pid = _native.fork()
     if pid:
         state.role = "reporter"
+        close_life()
         os.close(state.template_chan)
         state.template_chan = -1
         return state.role
@@ -119,6 +120,13 @@ def _split() -> str:
     os.close(state.reporter_chan)
     state.reporter_chan = -1
     return state.role
+
+
+def close_life() -> None:
+    """From here on this process sees at its channel that the supervisor is gone."""
+    if state.life >= 0:
+        os.close(state.life)
+        state.life = -1
 
 
 def before_configure(config: pytest.Config) -> None:
@@ -141,6 +149,8 @@ def before_configure(config: pytest.Config) -> None:
         from hasten import template
 
         _show_worker(config.option)
+        if state.life >= 0:
+            _native.die_with(state.life)
         template.install(config)
     elif state.role == "worker":
         from hasten import template

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, wire
-from hasten.plugin import leave, release_collector, state
+from hasten import _native, split, wire
+from hasten.plugin import leave, release_collector, shelter_objects, state
 
 _GROUP_OF = {
     "loadscope": lambda nodeid: nodeid.rsplit("::", 1)[0],
@@ -58,6 +58,7 @@ def _reseed_numpy(numpy_random: Any) -> None:
 
 def serve_early() -> None:
     """The early start: waits for forks here; returns in each worker with its identity in the environment."""
+    split.close_life()
     _hello()
     fork = _native.template_serve(state.template_chan)
     if isinstance(fork, bool):
@@ -173,7 +174,6 @@ def _become(config: pytest.Config, template: Template, workerinput: dict[str, An
     from hasten.worker import Worker
 
     _restart_capture(config)
-    _mute_terminal(config)
     config.workerinput = workerinput  # type: ignore[attr-defined]
     config.workeroutput = {}  # type: ignore[attr-defined]
     config.option.basetemp = os.path.join(workerinput["hasten_basetemp"], f"popen-{workerinput['workerid']}")
@@ -197,6 +197,11 @@ class Template:
         self.n_collected = 0
         self.deselected: list[str] = []
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_configure(self, config: pytest.Config) -> None:
+        _mute_terminal(config)
+        self.worker.take_terminal()
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self.n_collected += sum(isinstance(x, pytest.Item) for x in report.result or ())
@@ -219,7 +224,9 @@ class Template:
             _native.send(state.template_chan, _native.WIRE_EARLY, 0, 0, 0, alarm.encode("utf-8", "replace")[:4000])
             return True  # nothing of this process is used: it unconfigures and leaves
         limits = self._send_catalog(session, state.template_chan, blocked)
+        shelter_objects(self.config)
         self.seeds.before_fork()
+        split.close_life()
         fork = _native.template_serve(state.template_chan, self.segment_fd)
         if isinstance(fork, bool):
             _native.template_end_orphans()

@@ -66,13 +66,16 @@ class Worker:
         self.aborted = False
         self.limits: dict[int, int] = {}
         self.text = io.StringIO()
-        tr = config.pluginmanager.getplugin("terminalreporter")
-        if tr is not None:
-            tr._tw._file = self.text
         self.claimed: int | None = None
         self.peeked: Any = None
 
     # ---- becoming a worker
+
+    def take_terminal(self) -> None:
+        """What the terminal reporter still writes (live logs, plugins) travels with the running test's record."""
+        tr = self.config.pluginmanager.getplugin("terminalreporter")
+        if tr is not None:
+            tr._tw._file = self.text
 
     def attach(self, slot: int, segment_fd: int, plan_fd: int, limits: dict[int, int]) -> None:
         _native.worker_attach(segment_fd, plan_fd, slot)
@@ -181,8 +184,9 @@ class Worker:
             self.events.append(("w", wire.dump_warning(warning_message), when, nodeid, location))
 
     @pytest.hookimpl(trylast=True)
-    def pytest_internalerror(self, excrepr: object) -> None:
+    def pytest_internalerror(self, excrepr: object) -> bool:
         self._interrupt("internal", str(excrepr))
+        return True  # shown by the reporter
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
