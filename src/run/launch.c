@@ -7,6 +7,7 @@
 #include "os/spawn.h"
 #include "os/term.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,19 +57,31 @@ static char **make_argv(const struct run_options *o)
     return argv;
 }
 
+/*
+ * The end of a pipe whose other end stays open in this process for as long as it lives: end of file there means that we
+ * are gone, at moments when nobody reads the channels (a template that imports and collects).
+ */
+static int make_life(void)
+{
+    int ends[2];
+
+    return pipe2(ends, O_CLOEXEC) == 0 ? ends[0] : -1;
+}
+
 /* reporter, template: our descriptors for the child to keep, or -1. */
 static int start(struct run *run, int reporter, int template, const char *mode, int *pid, struct err *err)
 {
-    char channels[64];
+    char channels[96];
     char start_env[64];
     char crash_env[192];
     const char *env[] = {channels, start_env, crash_env, NULL};
-    const int keep[] = {reporter, template};
+    const int life = template >= 0 ? make_life() : -1;
+    const int keep[] = {reporter, template, life};
     char **argv = make_argv(run->options);
     int slave = -1;
     int code;
 
-    snprintf(channels, sizeof channels, "HASTEN_CHANNELS=%d,%d", reporter, template);
+    snprintf(channels, sizeof channels, "HASTEN_CHANNELS=%d,%d,%d", reporter, template, life);
     snprintf(start_env, sizeof start_env, "HASTEN_START=%s", mode);
     snprintf(crash_env, sizeof crash_env, "HASTEN_CRASH_DIR=%s", run->crash_dir);
     if (run->options->live) {
@@ -85,11 +98,13 @@ static int start(struct run *run, int reporter, int template, const char *mode, 
         }
     }
     const struct spawn_options options = {
-        .argv = argv, .env = env, .keep = keep, .n_keep = 2, .terminal = slave, .own_group = !isatty(STDIN_FILENO) || slave < 0};
+        .argv = argv, .env = env, .keep = keep, .n_keep = 3, .terminal = slave, .own_group = !isatty(STDIN_FILENO) || slave < 0};
     code = spawn(&options, pid);
     free(argv);
     if (slave >= 0)
         close(slave);
+    if (life >= 0)
+        close(life);
     if (code < 0)
         return err_sys(err, -code, "cannot start '%s'", run->options->python);
     trace_event("pytest_start", TRACE_U64("pytest_pid", *pid), TRACE_TEXT("start", mode));
@@ -111,6 +126,24 @@ int launch_pytest(struct run *run, struct err *err)
     code = start(run, r[1], z[1], "", &run->reporter.pid, err);
     close(r[1]);
     close(z[1]);
+    return code;
+}
+
+/* The reporter once more: it reads the journal from its start, so that no result is lost with its predecessor. */
+int launch_reporter(struct run *run, struct err *err)
+{
+    int r[2];
+    int code = chan_pair(r);
+
+    if (code < 0)
+        return err_sys(err, -code, "cannot open a channel to pytest");
+    if (run->reporter.chan >= 0)
+        close(run->reporter.chan);
+    run->reporter = (struct peer){.chan = r[0]};
+    run->reporter_restarts++;
+    run->told = 0;
+    code = start(run, r[1], -1, "template", &run->reporter.pid, err);
+    close(r[1]);
     return code;
 }
 

@@ -159,8 +159,13 @@ static void replace(struct run *run, uint32_t slot)
     const bool stopping = atomic_load_explicit(&run->segment.head->stop, memory_order_relaxed) != 0;
     char text[96];
 
-    if (stopping || run->ended || !results_missing(run))
+    if (stopping || run->ended || (run->has_catalog ? !results_missing(run) : !run->early))
         return;
+    if (!run->has_catalog && run->n_restarts >= run->config.workers) {
+        atomic_store_explicit(&run->segment.head->stop, 1, memory_order_relaxed);
+        results_interrupt(run, "internal", "hasten: the workers died while they collected (see above); no test was run");
+        return;
+    }
     if (run->n_restarts >= run->config.max_restarts) {
         run->gave_up = true;
         if (run->config.max_restarts == 0)

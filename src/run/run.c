@@ -424,8 +424,30 @@ static void maybe_end(struct run *run)
     remember_write(run);
 }
 
+/* A reporter that was killed has said nothing to the end: another one says it all. */
+static int revive_reporter(struct run *run, struct err *err)
+{
+    if (!run->reporter.exited || WIFEXITED(run->reporter.status) || !run->has_journal || run->plain ||
+        run->interrupted_ns || run->exit_signal || run->reporter_restarts >= 2)
+        return 0;
+    fprintf(stderr, "hasten: the reporting process was killed by %s; another one reports from the start\n",
+            child_signal_name(WTERMSIG(run->reporter.status)));
+    return launch_reporter(run, err);
+}
+
+/* A result that does not fit into a ring comes in pieces: its worker waits for us then. */
+static bool in_pieces(const struct run *run)
+{
+    for (uint32_t i = 0; i < run->n_used; i++)
+        if (run->workers[i].live && run->workers[i].reader.in_pieces)
+            return true;
+    return false;
+}
+
 static uint64_t tick_ms(const struct run *run)
 {
+    if (run->configured && in_pieces(run))
+        return 1;
     if (!run->planned || run->ended)
         return 20;
     return clock_now_ns() - run->last_result_ns < 500 * MS ? 4 : 15;
@@ -480,6 +502,8 @@ static int step(struct run *run, struct err *err)
         send_plans(run);
     }
     reap_children(run);
+    if (revive_reporter(run, err) < 0)
+        return -1;
     maybe_end(run);
     results_tell(run);
     draw(run);

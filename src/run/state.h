@@ -65,6 +65,7 @@ struct run {
     bool ended;       /* RECORD_END is written */
     bool proper_end;  /* a worker has ended its session */
     uint32_t template_restarts;
+    uint32_t reporter_restarts;
     int signals;      /* owned signalfd */
     int pty;          /* owned master, -1 */
     uint32_t n_interrupts;
@@ -117,6 +118,7 @@ struct run {
 
 /* launch.c */
 int launch_pytest(struct run *run, struct err *err);
+int launch_reporter(struct run *run, struct err *err);
 int launch_template(struct run *run, const char *start, struct err *err);
 void launch_note(struct run *run, const char *fmt, ...) HS_PRINTF(2, 3); /* a line for people, through the reporter */
 

@@ -48,8 +48,9 @@ def module(fault: str, state: str) -> str:
         "setup": f"@pytest.fixture\ndef fix():\n    strike()\n\ndef {name}(fix): pass\n",
         "call": f"def {name}(): strike()\n",
         "teardown": f"@pytest.fixture\ndef fix():\n    yield\n    strike()\n\ndef {name}(fix): pass\n",
-        "module": "@pytest.fixture(scope='module', autouse=True)\ndef fix():\n    yield\n    strike()\n\n"
-        f"def test_before_{fault}(): pass\n\ndef {name}(): pass\n",
+        "module": "done = []\n\n@pytest.fixture(scope='module', autouse=True)\ndef fix():\n    yield\n"
+        "    if done: strike()\n\n"  # not where only the test before was left for another worker
+        f"def test_before_{fault}(): pass\n\ndef {name}(): done.append(1)\n",
         "finalizer": f"@pytest.fixture\ndef fix(request): request.addfinalizer(strike)\n\ndef {name}(fix): pass\n",
         "xunit": f"class TestX:\n    def teardown_method(self): strike()\n\n    def {name}(self): pass\n",
     }
