@@ -39,6 +39,8 @@ static void keep(void *arg, const struct history_test *test)
         r->id_len = hs_realloc(r->id_len, r->cap * sizeof *r->id_len);
     }
     r->spent[r->n] = test->setup_ns + test->call_ns + test->teardown_ns;
+    if (!r->spent[r->n] && !test->n_failures)
+        r->spent[r->n] = 1; /* 0 means unknown: of a test that has only ever crashed nobody knows */
     r->id_at[r->n] = r->ids.len;
     r->id_len[r->n++] = test->id_len;
     str_add(&r->ids, test->id, test->id_len);
@@ -57,13 +59,13 @@ void remember_open(struct run *run)
         return;
     }
     r->open = true;
-    if (r->history.note.text[0])
-        launch_note(run, "hasten: %s", r->history.note.text);
     if (history_config(&r->history, run->config.key, &r->config, &err) < 0 ||
         history_load(&r->history, run->config.key, keep, r, &err) < 0) {
         trouble(run, &err);
         r->n = 0;
     }
+    if (r->history.note.text[0])
+        launch_note(run, "hasten: %s", r->history.note.text);
     for (size_t i = 0; i < r->n; i++)
         map_put(&r->at, r->ids.data + r->id_at[i], r->id_len[i], (uint32_t)i);
     trace_event("history", TRACE_U64("tests", r->n));
@@ -80,8 +82,8 @@ void remember_expect(struct run *run)
         const char *id = catalog_id(&run->catalog, i, &len);
 
         if (map_get(&r->at, id, len, &at)) {
-            run->expected_ns[i] = r->spent[at] ? r->spent[at] : 1;
-            run->expected_known++;
+            run->expected_ns[i] = r->spent[at];
+            run->expected_known += r->spent[at] != 0;
         }
     }
 }

@@ -313,6 +313,23 @@ static void fill_workers(const struct run *run, struct view_worker *views, uint3
     }
 }
 
+/* The expected rest of the test that will run longest from now, among those that run. */
+static uint64_t longest_left(const struct run *run, uint64_t now)
+{
+    uint64_t longest = 0;
+
+    for (uint32_t i = 0; i < run->n_used; i++) {
+        const struct slot *slot = segment_slot(&run->segment, i);
+        const uint32_t current = atomic_load_explicit(&slot->current, memory_order_acquire);
+        const uint64_t started = atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
+        const uint64_t used = now > started ? now - started : 0;
+
+        if (current < run->catalog.n_items && run->expected_ns[current] > used + longest)
+            longest = run->expected_ns[current] - used;
+    }
+    return longest;
+}
+
 static void forecast(const struct run *run, struct run_view *view, uint64_t now)
 {
     const uint64_t done = run->expected_done_ns;
@@ -322,7 +339,8 @@ static void forecast(const struct run *run, struct run_view *view, uint64_t now)
                             .n_left = n - run->n_done,
                             .wall_ns = run->first_up_ns ? now - run->first_up_ns : 0,
                             .expected_done_ns = done,
-                            .expected_left_ns = run->expected_total_ns > done ? run->expected_total_ns - done : 0};
+                            .expected_left_ns = run->expected_total_ns > done ? run->expected_total_ns - done : 0,
+                            .longest_left_ns = longest_left(run, now)};
 
     if (!run->first_up_ns || run->n_done == n)
         return;
