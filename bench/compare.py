@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import fnmatch
 import json
+import os
 import pathlib
 import re
 import tomllib
@@ -15,6 +16,7 @@ DERIVED = ("exit", "stats", "junit", "terminal")
 VOLATILE = [
     (re.compile(r"pytest-of-[^/\s]+/pytest-\d+"), "pytest-of-user/pytest-N"),
     (re.compile(r"/popen-gw\d+"), ""),
+    (re.compile(r"(?<=pytest-N/)([^/\s'\"]*?)\d+(?=[/\s'\"]|$)"), r"\1N"),
     (re.compile(r"0x[0-9a-fA-F]{5,}"), "0x~"),
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?"), "<date>"),
     (re.compile(r"\b\d\d-\d\d-\d{4}\b|\b\d{4}-\d\d-\d\d\b"), "<day>"),
@@ -163,11 +165,16 @@ class Difference:
     found: str
 
     def __str__(self):
-        return f"{self.field}: {self.key}\n    plain: {shorten(self.expected)}\n    found: {shorten(self.found)}"
+        start = max(0, len(os.path.commonprefix([self.expected, self.found])) - 60)
+        expected, found = (shorten(text, start) for text in (self.expected, self.found))
+        return f"{self.field}: {shorten(self.key)}\n    plain: {expected}\n    found: {found}"
 
 
-def shorten(text, limit=600):
-    return text if len(text) <= limit else f"{text[: limit // 2]} ... {text[-limit // 2 :]}"
+def shorten(text, start=0, limit=300):
+    """The part of a text that begins at start, with dots where something is left out."""
+    if len(text) <= limit:
+        return text
+    return ("..." if start else "") + text[start : start + limit] + ("..." if start + limit < len(text) else "")
 
 
 def differences(plain, other):

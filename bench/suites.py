@@ -15,6 +15,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -24,8 +25,7 @@ import venv
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEFAULT_CACHE = HERE.parent / ".cache" / "corpus"
-PYTEST = "pytest==9.2.0"
-XDIST = "pytest-xdist==3.8.0"
+CONSTRAINTS = HERE / "constraints.txt"
 
 
 @dataclasses.dataclass
@@ -36,6 +36,7 @@ class Suite:
     src: str = "."
     args: list = dataclasses.field(default_factory=list)
     deps: list = dataclasses.field(default_factory=list)
+    pytest: str = "9.2.0"
     install: bool = False  # the distribution itself is installed too: its tests read its metadata
     report: str = "-rA"  # what makes pytest name every test in its summary
     count: str = ""
@@ -85,10 +86,9 @@ def prepare(cache, suites, hasten):
         link.unlink(missing_ok=True)
         link.symlink_to(HERE / "recorder.py")
     _make_environment(cache.tools, with_pip=True)
-    with Stamp(cache.xdist, [XDIST, constraints()]) as stamp:
-        if stamp.stale:
-            shutil.rmtree(cache.xdist, ignore_errors=True)
-            _pip(cache, "install", "--target", cache.xdist, "--no-deps", XDIST, "execnet")
+    if not _keeps_constraints(cache.xdist) or not (cache.xdist / "xdist").exists():
+        shutil.rmtree(cache.xdist, ignore_errors=True)
+        _pip(cache, "install", "-c", CONSTRAINTS, "--target", cache.xdist, "--no-deps", "pytest-xdist", "execnet")
     wheel = build_wheel(cache, hasten) if hasten else None
     for suite in suites:
         _prepare_suite(cache, suite)
@@ -103,13 +103,12 @@ def _prepare_suite(cache, suite):
         if stamp.stale:
             _unpack(_download(cache, suite), source)
     for kind in ("plain", "hasten"):
-        wanted = [PYTEST, *suite.deps] + ([suite.requirement] if suite.install else [])
-        made_from = [*wanted, constraints(), sys.version]
-        with Stamp(cache.environment(suite, kind), made_from) as stamp:
-            if stamp.stale:
+        wanted = [f"pytest=={suite.pytest}", *suite.deps] + ([suite.requirement] if suite.install else [])
+        with Stamp(cache.environment(suite, kind), [*wanted, sys.version]) as stamp:
+            if stamp.stale or not _keeps_constraints(cache.environment(suite, kind)):
                 shutil.rmtree(cache.environment(suite, kind), ignore_errors=True)
                 _make_environment(cache.environment(suite, kind), with_pip=False)
-                _pip_into(cache, suite, kind, "-c", HERE / "constraints.txt", *wanted)
+                _pip_into(cache, suite, kind, "-c", CONSTRAINTS, *wanted)
 
 
 def _download(cache, suite):
@@ -166,8 +165,22 @@ def _install_hasten(cache, suite, wheel):
         marker.write_text(digest)
 
 
-def constraints():
-    return (HERE / "constraints.txt").read_text(encoding="utf-8")
+def _keeps_constraints(folder):
+    """Whether the distributions installed below folder have the versions that constraints.txt asks for."""
+    wanted = {}
+    for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines():
+        if "==" in line:
+            name, version = line.split("==")
+            wanted[_normalised(name)] = version
+    for path in folder.rglob("*.dist-info"):
+        name, _, version = path.name.removesuffix(".dist-info").rpartition("-")
+        if wanted.get(_normalised(name), version) != version:
+            return False
+    return True
+
+
+def _normalised(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _make_environment(path, with_pip):
