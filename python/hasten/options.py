@@ -38,6 +38,9 @@ def add(parser: pytest.Parser, group: Any, pluginmanager: pytest.PytestPluginMan
         group.addoption("--timeout", type=float, default=None, metavar="S", help="Time limit of each test in seconds.")
 
 
+MAX_WORKERS = 1000  # run/options.c
+
+
 def parse_size(text: str | None) -> int:
     """Bytes of ``512M``, ``2G``, ``1.5GiB``; 0 for None. UsageError for anything else."""
     if not text:
@@ -79,7 +82,6 @@ _PLAIN_OPTIONS = (
     ("setuponly", "--setup-only"),
     ("setupplan", "--setup-plan"),
     ("setupshow", "--setup-show"),
-    ("usepdb", "--pdb"),
     ("trace", "--trace"),
     ("stepwise", "--stepwise"),
 )
@@ -129,6 +131,8 @@ def resolve(option: Any, auto: int) -> Plan:
     most = getattr(option, "maxprocesses", None)
     if most and isinstance(wanted, str):
         n = min(n, most)
+    if n > MAX_WORKERS:
+        raise pytest.UsageError(f"-n: {n} workers asked for, at most {MAX_WORKERS} are possible")
     if n == 0:
         return Plan(0, "-n 0")
     if n == 1 and isinstance(wanted, str):

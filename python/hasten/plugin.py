@@ -23,6 +23,7 @@ class State:
     template_chan: int = -1
     life: int = -1  # its end of file means that the supervisor is gone
     start: str = "template"  # or "early"
+    terminal_out: int = -1  # a worker's standard output as it was before capture and /dev/null
     n_workers: int = 0
     asked: int | str = 0  # workers as asked for: a number, "auto" or "logical"
     fork: tuple[int, int, int, int, int] | None = None  # what template_serve told a worker
@@ -61,6 +62,9 @@ def console_main() -> int:
         else:
             code = int(config.main(plugins=["hasten"]))
         sys.stdout.flush()
+    except KeyboardInterrupt:  # pytest itself answers those that come later
+        sys.stderr.write("hasten: interrupted while plugins and conftests were imported\n")
+        code = 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1

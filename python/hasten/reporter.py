@@ -149,6 +149,8 @@ class Reporter:
             raise pytest.UsageError(f"--max-worker-restart: '{restart}' is not a number") from None
         timeout = getattr(option, "timeout", None)
         own_timeout = timeout if timeout and not self.config.pluginmanager.hasplugin("timeout") else 0
+        if not 0 <= float(own_timeout) < 1e9:
+            raise pytest.UsageError(f"--timeout: {timeout} is no time limit; write seconds, 0 for none")
         in_order = any(getattr(option, name, None) for name in ("failedfirst", "newfirst"))
         values = {
             "workers": state.n_workers,
@@ -248,6 +250,7 @@ class Reporter:
         if session.shouldstop:
             raise session.Interrupted(session.shouldstop)
         if interrupt is not None:
+            setattr(session, interrupt["kind"], interrupt["text"])  # the summary prints it
             raise (session.Failed if interrupt["kind"] == "shouldfail" else session.Interrupted)(interrupt["text"])
 
     def _raise(self, interrupt: dict[str, Any]) -> None:
@@ -272,6 +275,8 @@ class Reporter:
     def pytest_keyboard_interrupt(self, excinfo: Any) -> None:
         tr = self.config.pluginmanager.getplugin("terminalreporter")
         memo = getattr(tr, "_keyboardinterrupt_memo", None)
+        if self.interrupt and self.interrupt["kind"] == "keyboard" and not self.relayed and memo is not None:
+            memo.reprcrash.toterminal = lambda tw: tw.line("while tests " + ("ran" if self.ids else "were collected"))
         if self.relayed and memo is not None:
             memo.relayed = self.relayed
             crash = self.relayed.strip().rpartition("\n")[2]

@@ -17,6 +17,7 @@ from hasten.plugin import leave, release_collector, shelter_objects, state
 
 _GROUP_OF = {
     "loadscope": lambda nodeid: nodeid.rsplit("::", 1)[0],
+NO_LIMIT = 0xFFFFFFFF  # ms, 50 days
     "loadfile": lambda nodeid: nodeid.split("::", 1)[0],
 }
 
@@ -379,7 +380,7 @@ class _Columns:
         if mark is None:
             return 0
         try:
-            return max(1, int(float(mark.args[0] if mark.args else mark.kwargs["timeout"]) * 1000))
+            seconds = float(mark.args[0] if mark.args else mark.kwargs["timeout"])
         except (ValueError, TypeError, KeyError, IndexError):
             return 0
 
@@ -398,3 +399,6 @@ def _widest_scope(info: Any) -> str:
 
 def leave_unused() -> None:
     leave(0)
+        if not 0 < seconds * 1000 < NO_LIMIT:  # 0, as with pytest-timeout: none, whatever --timeout says
+            return NO_LIMIT
+        return max(1, int(seconds * 1000))

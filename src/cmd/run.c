@@ -130,7 +130,7 @@ static int run(const struct run_options *chosen)
     line_clear(&line);
     line_release(&line);
     if (code < 0)
-        return cmd_fail(CMD_INTERNAL, err.text);
+        return cmd_fail(totals.status, err.text);
     if (chosen->reporter_chan < 0)
         print_totals(&totals);
     return totals.status;

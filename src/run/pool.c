@@ -250,6 +250,14 @@ static void end_worker(struct run *run, struct worker *worker, enum worker_end w
     pool_signal(run, 0);
 }
 
+/* How long a test and its fixtures have after the first Ctrl-C: teardowns may stop containers. */
+static uint64_t interrupt_grace_ns(void)
+{
+    const char *text = getenv("HASTEN_TEST_GRACE_MS");
+
+    return (text ? strtoull(text, NULL, 10) : 10000) * MS;
+}
+
 static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look)
 {
     struct worker *worker = &run->workers[slot];
@@ -259,6 +267,10 @@ static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look
     const uint64_t limit = atomic_load_explicit(&shared->limit_ns, memory_order_relaxed);
     const bool paused = atomic_load_explicit(&shared->paused, memory_order_acquire) != 0;
 
+    if (worker->end == END_NONE && run->interrupted_ns && now - run->interrupted_ns > interrupt_grace_ns()) {
+        end_worker(run, worker, END_INTERRUPT);
+        return;
+    }
     if (worker->end != END_NONE && worker->ended_at_ns) {
         if (now - worker->ended_at_ns > 1000 * MS)
             kill(-worker->pid, SIGKILL);

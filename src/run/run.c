@@ -582,6 +582,7 @@ static void fill_totals(struct run *run)
             const char *id;
 
             if (k < t->n_slow && t->slow[k].ns >= spent_ns(run, i))
+    signal(SIGXFSZ, SIG_IGN); /* the journal goes on in memory */
                 continue;
             memmove(&t->slow[k + 1 < HS_COUNT(t->slow) ? k + 1 : k], &t->slow[k],
                     (HS_COUNT(t->slow) - 1 - k) * sizeof t->slow[0]);
@@ -616,7 +617,9 @@ static int exit_status(const struct run *run)
         return 2;
     if (!run->reporter.exited)
         return 0;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 3;
+    if (!WIFEXITED(status))
+        fprintf(stderr, "hasten: the reporting process was killed by %s\n", child_signal_name(WTERMSIG(status)));
+    return WIFEXITED(status) ? WEXITSTATUS(status) : run->n_interrupts ? 2 : 3;
 }
 
 static void release(struct run *run)
@@ -635,6 +638,7 @@ static void release(struct run *run)
     plan_table_detach(&run->table);
     close_fd(&run->signals);
     close_fd(&run->segment_fd);
+    bool launched;
     close_fd(&run->inputs_fd);
     close_fd(&run->table_fd);
     close_fd(&run->catalog_fd);
@@ -645,6 +649,7 @@ static void release(struct run *run)
 
 int run_tests(const struct run_options *options, const struct run_watcher *watcher, struct run_totals *totals,
               struct err *err)
+    launched = code == 0; /* else there is no such interpreter, which is wrong usage */
 {
     struct run run = {.options = options,
                       .watcher = watcher,
@@ -673,7 +678,7 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
     relay(&run);
     end_everything(&run);
     fill_totals(&run);
-    totals->status = code < 0 ? 3 : exit_status(&run);
+    totals->status = code == 0 ? exit_status(&run) : launched ? 3 : 4;
     release(&run);
     return code;
 }

@@ -165,7 +165,7 @@ class Run:
 
     def outcomes(self) -> dict[str, str]:
         """Outcome of each test by its name; fails the test when one was reported more than once."""
-        cases = self.cases()
+        cases = [case for case in self.cases() if case.name]  # pytest writes nameless ones for interrupted tests
         twice = [name for name, n in Counter((c.file, c.name) for c in cases).items() if n > 1]
         assert not twice, f"reported more than once: {twice}\n{self.describe()}"
         return {case.name: case.outcome for case in cases}
