@@ -299,6 +299,8 @@ class Reporter:
             if data[name] and not getattr(self.session, name):
                 setattr(self.session, name, data[name])
         self._update_cached_ids()
+        for note in data["notes"]:
+            self._write_line(f"hasten: {note}")
         tr = self.config.pluginmanager.getplugin("terminalreporter")
         if tr is None or not hasattr(tr, "report_collect"):
             return

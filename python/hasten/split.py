@@ -102,7 +102,6 @@ def _show_worker(option: Any) -> None:
     option.numprocesses = None
     option.maxprocesses = None
     option.tx = []
-    option.usepdb = False
 
 
 def _split() -> str:

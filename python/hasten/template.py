@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from hasten import _native, split, wire
+from hasten.debug import Debugging, Terminal
+from hasten.once import Once
 from hasten.plugin import leave, release_collector, shelter_objects, state
 
+NO_LIMIT = 0xFFFFFFFF  # ms, 50 days
 _GROUP_OF = {
     "loadscope": lambda nodeid: nodeid.rsplit("::", 1)[0],
-NO_LIMIT = 0xFFFFFFFF  # ms, 50 days
     "loadfile": lambda nodeid: nodeid.split("::", 1)[0],
 }
 
@@ -174,6 +176,7 @@ def _receive_inputs() -> tuple[int, list[dict[str, Any]]]:
 def _become(config: pytest.Config, template: Template, workerinput: dict[str, Any]) -> None:
     from hasten.worker import Worker
 
+    state.terminal_out = os.dup(1)
     _restart_capture(config)
     config.workerinput = workerinput  # type: ignore[attr-defined]
     config.workeroutput = {}  # type: ignore[attr-defined]
@@ -182,6 +185,8 @@ def _become(config: pytest.Config, template: Template, workerinput: dict[str, An
     state.worker = template.worker
     config.pluginmanager.register(template, "hasten-template")
     config.pluginmanager.register(template.worker, "hasten-worker")
+    terminal = Terminal(config, state.terminal_out, workerinput.get("hasten_crash_dir") or workerinput["hasten_basetemp"])
+    config.pluginmanager.register(Debugging(terminal), "hasten-debugging")
 
 
 class Template:
@@ -197,6 +202,7 @@ class Template:
         self.events: list[tuple[Any, ...]] = []  # of collection, for the reporter
         self.n_collected = 0
         self.deselected: list[str] = []
+        self.notes: list[str] = []  # lines of ours for people
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -224,16 +230,24 @@ class Template:
         if alarm and self.config.getoption("start", "auto") == "auto" and session.items and not blocked:
             _native.send(state.template_chan, _native.WIRE_EARLY, 0, 0, 0, alarm.encode("utf-8", "replace")[:4000])
             return True  # nothing of this process is used: it unconfigures and leaves
-        limits = self._send_catalog(session, state.template_chan, blocked)
+        once = Once(self.config, session)
+        if not blocked:
+            once.set_up()
+        self.notes.extend(once.notes)
+        limits = self._send_catalog(session, state.template_chan, blocked, once.active)
         shelter_objects(self.config)
         self.seeds.before_fork()
         split.close_life()
         fork = _native.template_serve(state.template_chan, self.segment_fd)
         if isinstance(fork, bool):
+            trouble = once.tear_down() if once.active else ""
+            if trouble:
+                print(f"hasten: teardown of a --session-once fixture failed: {trouble}", file=sys.stderr)
             _native.template_end_orphans()
             if fork:
                 os._exit(0)  # a worker has ended the session for this process too
             return True
+        once.in_worker()
         self._become_worker(session, fork, limits)
         self.worker.run(session, list(range(len(session.items))))
         return True
@@ -304,7 +318,9 @@ class Template:
             elif kind == _native.WIRE_QUIT:
                 return -1, b""
 
-    def _send_catalog(self, session: pytest.Session, chan: int, blocked: bool) -> dict[int, int]:
+    def _send_catalog(
+        self, session: pytest.Session, chan: int, blocked: bool, wait_for_me: bool = False
+    ) -> dict[int, int]:
         """Returns the time limits (ns) of the items that have one of their own."""
         ids = [item.nodeid for item in session.items]
         table = _Columns(self.config)
@@ -320,6 +336,7 @@ class Template:
                 "warnings": self.worker.take_warnings(),
                 "text": self.worker.take_text(),
                 "lines": lines,
+                "notes": self.notes,
                 "n_collected": self.n_collected,
                 "deselected": self.deselected,
                 "blocked": blocked,
@@ -329,7 +346,7 @@ class Template:
         )
         fd = _native.blob(wire.catalog_build(ids, columns, max(1, len(table.groups)), python))
         nothing = blocked or not ids
-        _native.send(chan, _native.WIRE_CATALOG, 0, int(nothing), 0, b"", fd)
+        _native.send(chan, _native.WIRE_CATALOG, 0, int(nothing), int(wait_for_me), b"", fd)
         os.close(fd)
         return {i: c[3] * 1_000_000 for i, c in enumerate(columns) if c[3]}
 
@@ -383,6 +400,9 @@ class _Columns:
             seconds = float(mark.args[0] if mark.args else mark.kwargs["timeout"])
         except (ValueError, TypeError, KeyError, IndexError):
             return 0
+        if not 0 < seconds * 1000 < NO_LIMIT:  # 0, as with pytest-timeout: none, whatever --timeout says
+            return NO_LIMIT
+        return max(1, int(seconds * 1000))
 
 
 def _widest_scope(info: Any) -> str:
@@ -399,6 +419,3 @@ def _widest_scope(info: Any) -> str:
 
 def leave_unused() -> None:
     leave(0)
-        if not 0 < seconds * 1000 < NO_LIMIT:  # 0, as with pytest-timeout: none, whatever --timeout says
-            return NO_LIMIT
-        return max(1, int(seconds * 1000))

@@ -70,6 +70,15 @@ void pool_forked(struct run *run, uint32_t slot, int pid)
     trace_event("worker_forked", TRACE_U64("slot", slot), TRACE_U64("worker_pid", pid));
 }
 
+bool pool_debugs(const struct run *run)
+{
+    for (uint32_t i = 0; i < run->n_used; i++)
+        if (run->workers[i].live &&
+            atomic_load_explicit(&segment_slot(&run->segment, i)->paused, memory_order_relaxed))
+            return true;
+    return false;
+}
+
 uint32_t pool_live(const struct run *run)
 {
     uint32_t n = 0;

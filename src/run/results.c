@@ -79,6 +79,8 @@ void results_tell(struct run *run)
         fprintf(stderr, "hasten: %s\n", err.text);
         return;
     }
+    if (pool_debugs(run)) /* the reporter would print into the debugger's conversation */
+        return;
     moved = run->journal.moved;
     if (run->reporter.chan < 0 || (run->told == run->journal.length && !moved))
         return;
@@ -182,6 +184,7 @@ void results_crash(struct run *run, uint32_t slot, uint32_t item, enum record_ou
         .item = item,
         .slot = slot,
         .size = (uint32_t)strlen(text),
+        .start_ns = started && now > started ? clock_wall_ns() - (now - started) : clock_wall_ns(),
         .call_ns = started && now > started ? now - started : 0,
     };
     struct segment_head *head = run->segment.head;

@@ -3,7 +3,7 @@
  *
  * Who does what:  run.c the loop and the messages; launch.c starts pytest; schedule.c from catalog to ranges;
  * results.c rings to journal, what has a result and what is left; resume.c takes over an earlier run's; remember.c the
- * history; pool.c workers: start, watch, end.
+ * history; totals.c what is left to say at the end; pool.c workers: start, watch, end.
  */
 #ifndef HASTEN_RUN_STATE_H
 #define HASTEN_RUN_STATE_H
@@ -63,11 +63,15 @@ struct run {
     bool early;
     bool planned;
     bool ended;       /* RECORD_END is written */
+    bool template_last; /* the template tears fixtures down after the last worker: its end is waited for */
+    bool quit_sent;
     bool proper_end;  /* a worker has ended its session */
     uint32_t template_restarts;
     uint32_t reporter_restarts;
     int signals;      /* owned signalfd */
     int pty;          /* owned master, -1 */
+    bool keys_lent; /* what is typed goes to the pseudo-terminal */
+    bool keys_gone; /* the end of our standard input was read */
     uint32_t n_interrupts;
     int exit_signal;  /* SIGTERM, SIGHUP: end quickly */
     uint64_t started_ns;
@@ -75,7 +79,10 @@ struct run {
     uint64_t last_draw_ns;
     uint64_t last_look_ns;
     uint64_t last_result_ns;
+    uint64_t configured_ns; /* 0 here and below: not reached */
+    uint64_t collected_ns;
     uint64_t first_up_ns;
+    uint64_t ended_ns;
 
     struct segment segment;
     int segment_fd;
@@ -145,12 +152,16 @@ uint32_t remember_workers(struct run *run);
 void remember_write(struct run *run);
 void remember_close(struct run *run);
 
+/* totals.c */
+void totals_fill(struct run *run);
+
 /* pool.c */
 bool pool_start(struct run *run);     /* one more worker; false when no slot is left */
 void pool_forked(struct run *run, uint32_t slot, int pid);
 void pool_reap(struct run *run, uint32_t slot, int status);
 void pool_look(struct run *run);      /* limits of time and memory, stopped workers, lost template */
 uint32_t pool_live(const struct run *run);
+bool pool_debugs(const struct run *run); /* a debugger holds one of them */
 void pool_signal(struct run *run, int signal);
 void pool_send_plan(struct run *run, uint32_t slot);
 

@@ -15,7 +15,8 @@ enum wire_type {
     WIRE_STOP,       /* start no more tests; data: why */
     WIRE_PLAIN,      /* this process runs everything itself; data: why */
     /* Z or W -> S */
-    WIRE_CATALOG,    /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do) */
+    WIRE_CATALOG,    /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do);
+                        b: 1 when the template has something to tear down before the run ends */
     WIRE_ABORT,      /* fd: payload of a RECORD_INTERRUPT: collection could not end */
     WIRE_EARLY,      /* this suite needs the early start; data: why, one line */
     WIRE_FORKED,     /* slot, a: pid */
