@@ -70,11 +70,22 @@ def console_main() -> int:
         code = 1
     if state.started_by_program and not state.slow_exit:
         leave(code)
+    if state.reporter_chan >= 0:
+        _say_bye()
     return code
 
 
 def leave(code: int) -> None:
     """Ends this process as the interpreter would for the suite's sake, without taking the interpreter apart."""
+def _say_bye() -> None:
+    from hasten import _native
+
+    try:
+        _native.send(state.reporter_chan, _native.WIRE_BYE)
+    except OSError:
+        pass  # the supervisor is gone: nobody asks for the status
+
+
     import atexit
     import threading
 

@@ -434,14 +434,15 @@ class Reporter:
             tr.ensure_newline()
             tr._tw.write_raw(text)
 
-    def on_crash(self, outcome: int, _flags: int, item: int, slot: int, *rest: Any) -> None:
+    def on_crash(self, outcome: int, flags: int, item: int, slot: int, *rest: Any) -> None:
         text = rest[-1].decode("utf-8", "replace")
         if item >= len(self.ids):
             self._write_line(text)
             return
         nodeid = self.ids[item]
         path = nodeid.split("::", 1)[0]
-        report = TestReport(nodeid, (path, None, nodeid), {}, "failed", text, "call", duration=rest[2] / 1e9)
+        when: Any = "teardown" if flags & _native.RECORD_AFTER else "call"
+        report = TestReport(nodeid, (path, None, nodeid), {}, "failed", text, when, duration=rest[2] / 1e9)
         self.config.hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=self)
         self.config.hook.pytest_runtest_logstart(nodeid=nodeid, location=report.location)
         self._log(report, self._node(slot), item)

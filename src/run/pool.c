@@ -141,7 +141,8 @@ static void report_death(struct run *run, uint32_t slot, uint32_t item, int stat
         str_addf(&text, "Timeout (>%.1fs) from hasten: worker 'gw%u' was running '%.*s'\n", (double)limit / 1e9, slot,
                  (int)len, id);
     } else {
-        str_addf(&text, "worker 'gw%u' crashed while running '%.*s'\n", slot, (int)len, id);
+        str_addf(&text, "worker 'gw%u' crashed %s '%.*s'\n", slot,
+                 run->result[item] ? "at the end of its session, after" : "while running", (int)len, id);
     }
     say_how(run, worker, status, &text);
     if (stack.len)
@@ -206,6 +207,8 @@ static void after_death(struct run *run, uint32_t slot, int status)
             report_death(run, slot, worker->last_item, status);
         else if (!worker->node_down)
             launch_note(run, "hasten: worker gw%u died before its first test: %s", slot, str_text(&how));
+        else
+            launch_note(run, "hasten: worker gw%u died after its session: %s", slot, str_text(&how));
     }
     if (!worker->node_down)
         node_down(run, slot, str_text(&how));

@@ -181,6 +181,7 @@ void results_crash(struct run *run, uint32_t slot, uint32_t item, enum record_ou
     const struct record record = {
         .type = RECORD_CRASH,
         .outcome = (uint16_t)outcome,
+        .flags = run->result[item] ? RECORD_AFTER : 0,
         .item = item,
         .slot = slot,
         .size = (uint32_t)strlen(text),

@@ -158,6 +158,9 @@ static int handle(struct run *run, bool from_template, const struct chan_msg *ms
     case WIRE_EARLY:
         return on_early(run, data, n, err);
     case WIRE_CATALOG:
+    case WIRE_BYE:
+        run->said_bye = true;
+        return 0;
         return on_catalog(run, fd, msg->a != 0, err);
     case WIRE_ABORT:
         on_abort(run, fd);
@@ -615,6 +618,11 @@ static int exit_status(const struct run *run)
 
     if (run->exit_signal || run->n_interrupts > 1)
         return 2;
+    else if (!run->said_bye && WEXITSTATUS(status) == 0) {
+        fputs("hasten: the reporting process left with exit status 0 in the middle (os._exit in a conftest or plugin?)\n",
+              stderr);
+        return 3;
+    }
     if (!run->reporter.exited)
         return 0;
     if (!WIFEXITED(status))
@@ -674,6 +682,8 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
     if (options->reporter_chan < 0)
         code = launch_pytest(&run, err);
     while (code == 0 && !is_over(&run) && !hurry(&run))
+    if (code == 0 && !hurry(&run)) /* its last words may have come after the last look */
+        code = drain_channel(&run, &run.reporter.chan, false, -1, err);
         code = step(&run, err);
     relay(&run);
     end_everything(&run);

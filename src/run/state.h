@@ -65,6 +65,7 @@ struct run {
     bool ended;       /* RECORD_END is written */
     bool template_last; /* the template tears fixtures down after the last worker: its end is waited for */
     bool quit_sent;
+    bool said_bye;    /* WIRE_BYE has come: the reporter's exit status is pytest's */
     bool proper_end;  /* a worker has ended its session */
     uint32_t template_restarts;
     uint32_t reporter_restarts;

@@ -14,6 +14,7 @@ enum wire_type {
     WIRE_INPUTS,     /* fd: pickled list of workerinput, one for each slot. S passes it on to Z */
     WIRE_STOP,       /* start no more tests; data: why */
     WIRE_PLAIN,      /* this process runs everything itself; data: why */
+    WIRE_BYE,        /* pytest has come to its end and this process leaves with the status that it gave */
     /* Z or W -> S */
     WIRE_CATALOG,    /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do);
                         b: 1 when the template has something to tear down before the run ends */

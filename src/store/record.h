@@ -56,6 +56,7 @@ enum record_outcome {
 enum record_flags {
     RECORD_PLAIN = 1,   /* three passed reports with nothing in them: rebuilt from the catalog and the durations */
     RECORD_RESUMED = 2, /* copied from the journal of an earlier run */
+    RECORD_AFTER = 8,   /* a crash when the test had its result: in what follows a worker's last test */
     RECORD_MORE = 4,    /* ring only: the payload goes on in the next record of this ring */
 };
 
