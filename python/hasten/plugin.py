@@ -18,6 +18,7 @@ class State:
     """This process's part in a run. One per process; forks change it."""
 
     role: str = ""  # "", "plain", "reporter", "template" or "worker"
+    live: bool = False  # the program draws a screen of its own below what pytest prints
     started_by_program: bool = False  # by `hasten run`: this process may leave by _exit
     reporter_chan: int = -1  # to the supervisor
     template_chan: int = -1
@@ -40,6 +41,7 @@ def _adopt_channels() -> None:
     """Takes the supervisor's channels over from the environment, before anything else can inherit them."""
     text = os.environ.pop("HASTEN_CHANNELS", None)
     state.start = os.environ.pop("HASTEN_START", "") or ""
+    state.live = os.environ.pop("HASTEN_LIVE", None) is not None
     if text is None:
         return
     state.reporter_chan, state.template_chan, state.life = (int(part) for part in text.split(","))
@@ -68,15 +70,13 @@ def console_main() -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
-    if state.started_by_program and not state.slow_exit:
-        leave(code)
     if state.reporter_chan >= 0:
         _say_bye()
+    if state.started_by_program and not state.slow_exit:
+        leave(code)
     return code
 
 
-def leave(code: int) -> None:
-    """Ends this process as the interpreter would for the suite's sake, without taking the interpreter apart."""
 def _say_bye() -> None:
     from hasten import _native
 
@@ -86,6 +86,8 @@ def _say_bye() -> None:
         pass  # the supervisor is gone: nobody asks for the status
 
 
+def leave(code: int) -> None:
+    """Ends this process as the interpreter would for the suite's sake, without taking the interpreter apart."""
     import atexit
     import threading
 

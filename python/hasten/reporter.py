@@ -6,6 +6,7 @@ process, so that reporting plugins work as in a plain run.
 
 from __future__ import annotations
 
+import marshal
 import os
 import sys
 import uuid
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 from _pytest.reports import TestReport
 
-from hasten import _native, wire
+from hasten import _native, live, wire
 from hasten.plugin import release_collector, shelter_objects, state
 from hasten.xdist import Node, NodeManager
 
@@ -59,14 +60,15 @@ class Dots:
     )
     OWN = frozenset(
         "_pytest." + name for name in ("terminal", "main", "logging", "cacheprovider", "skipping", "runner", "subtests")
-    )
+    ) | {"hasten.live"}
 
-    def __init__(self, tr: Any, last_failed: dict[str, Any] | None) -> None:
+    def __init__(self, tr: Any, last_failed: dict[str, Any] | None, letter: bool) -> None:
         self.tr = tr
+        self.letter = letter
         self.last_failed = last_failed
 
     @classmethod
-    def make(cls, config: pytest.Config) -> Dots | None:
+    def make(cls, config: pytest.Config, letter: bool) -> Dots | None:
         from _pytest.terminal import TerminalReporter
 
         tr = config.pluginmanager.getplugin("terminalreporter")
@@ -80,7 +82,7 @@ class Dots:
                     return None
         if config.pluginmanager.hasplugin("stepwiseplugin") or config.pluginmanager.hasplugin("logging-live"):
             return None
-        return cls(tr, getattr(config.pluginmanager.getplugin("lfplugin"), "lastfailed", None))
+        return cls(tr, getattr(config.pluginmanager.getplugin("lfplugin"), "lastfailed", None), letter)
 
     def take(self, nodeid: str, reports: list[Any]) -> bool:
         """False when the hooks have to be called after all."""
@@ -94,6 +96,8 @@ class Dots:
         tr._add_stats("passed", [call])
         tr.stats[""].append(teardown)
         tr._progress_nodeids_reported.add(getattr(call, "_id", nodeid))
+        if not self.letter:
+            return True
         tr._tw.write(".", green=True)
         if tr._show_progress_info and not tr._is_last_item:
             tr._write_progress_information_if_past_edge()
@@ -123,6 +127,7 @@ class Reporter:
         self.stop_sent = False
         self.relayed = ""
         self.dots: Dots | None = None
+        self.live: live.Live | None = None
         self.testrunuid = config.getoption("testrunuid", None) or uuid.uuid4().hex
         self.handlers = {
             _native.RECORD_CATALOG: self.on_catalog,
@@ -164,6 +169,7 @@ class Reporter:
             "start": state.start or "template",
             "python": ".".join(map(str, sys.version_info[:3])),
             "pytest": pytest.__version__,
+            "own_screen": int(live.has_own_screen(self.config)),
             "quiet": int(self.config.option.verbose < 0),
             "pid": os.getpid(),
             "auto": int(isinstance(state.asked, str)),
@@ -183,6 +189,8 @@ class Reporter:
     def pytest_sessionstart(self, session: pytest.Session) -> None:
         self.session = session
         config = self.config
+        if state.live:
+            self.live = live.Live.make(config)
         specs: list[Any] = []
         self.manager = NodeManager(config, self.testrunuid, specs)
         nodes = [Node(self.manager, f"gw{i}", state.n_workers) for i in range(state.n_workers)]
@@ -229,6 +237,8 @@ class Reporter:
                 handler = self.handlers.get(record[0])
                 if handler is not None:
                     handler(*record[1:])
+                if self.live is not None:
+                    self.live.show()
         if self.dots is not None:
             self.dots.tr.flush()
         assert self.session is not None
@@ -323,11 +333,11 @@ class Reporter:
     @pytest.hookimpl(trylast=True)
     def pytest_plugin_registered(self) -> None:
         if self.dots is not None:
-            self.dots = Dots.make(self.config)
+            self.dots = Dots.make(self.config, self.live is None)
 
     def on_node_up(self, _outcome: int, _flags: int, _item: int, slot: int, *rest: Any) -> None:
         node = self._node(slot)
-        self.dots = Dots.make(self.config)
+        self.dots = Dots.make(self.config, self.live is None)
         node.workerinfo = {**(wire.loads(rest[-1]) if rest[-1] else {}), "id": node.gateway.id, "spec": node.gateway.spec}
         self.config.hook.pytest_testnodeready(node=node)
         self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=list(self.ids))
@@ -347,7 +357,7 @@ class Reporter:
         if not flags & _native.RECORD_PLAIN:
             self._play(wire.loads(raw), nodeid, self._node(slot), item)
             return
-        location, keywords = wire.loads(raw)
+        location, keywords = marshal.loads(raw)
         reports = self._plain_reports(nodeid, location, keywords, start, (setup, call, teardown))
         if self.dots is not None and self.dots.take(nodeid, reports):
             return
@@ -412,21 +422,13 @@ class Reporter:
                 self._write(event[1])
 
     def _play_report(self, data: dict[str, Any], node: Node | None, item: int) -> None:
+        extras = wire.take_extras(data)
         report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+        wire.apply_extras(report, extras, self.config)
         if isinstance(report, pytest.CollectReport):
             self.config.hook.pytest_collectreport(report=report)
             return
-        if type(report).__name__ == "SubtestReport" and report.failed:
-            self._count_failed_subtest(report)
         self._log(report, node, item)
-
-    def _count_failed_subtest(self, report: Any) -> None:
-        """pytest counts them where they happen; here the terminal reporter will ask for the count."""
-        try:
-            from _pytest.subtests import failed_subtests_key
-        except ImportError:
-            return
-        self.config.stash[failed_subtests_key][getattr(report, "id", report.nodeid)] += 1
 
     def _write(self, text: str) -> None:
         tr = self.config.pluginmanager.getplugin("terminalreporter")

@@ -135,6 +135,10 @@ def before_configure(config: pytest.Config) -> None:
         _choose(config)
     if state.watch and state.role in ("plain", "reporter"):
         state.watch.stop()
+    if state.role in ("plain", "reporter"):
+        from hasten import github
+
+        github.install(config)
     if state.role == "plain":
         from hasten.plugin import release_collector
 

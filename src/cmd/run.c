@@ -7,6 +7,7 @@
 #include "run/options.h"
 #include "ui/line.h"
 #include "ui/report.h"
+#include "ui/timeline.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +20,13 @@ struct run_args {
     bool plain_screen;
     bool verify;
     bool help;
-    const char *channels;
+    const char *trace_out;
+};
+
+/* Who watches a run. */
+struct screen {
+    struct line line;
+    struct timeline *timeline; /* owned; NULL: not asked for */
 };
 
 static const struct opt options[] = {
@@ -31,6 +38,8 @@ static const struct opt options[] = {
     {OPT_FLAG, 0, "verify-against-pytest", NULL, "run plain pytest too, and compare outcomes, sections and exit status test by test",
      offsetof(struct run_args, verify), NULL, false},
     {OPT_FLAG, 0, "no-live", NULL, "no live screen: pytest's own output only", offsetof(struct run_args, plain_screen), NULL, false},
+    {OPT_TEXT, 0, "trace-out", "FILE", "write what ran when, on which worker, as a trace for ui.perfetto.dev or chrome://tracing",
+     offsetof(struct run_args, trace_out), NULL, false},
     {OPT_FLAG, 'h', "help", NULL, "this text", offsetof(struct run_args, help), NULL, false},
 };
 
@@ -52,17 +61,49 @@ static int print_help(void)
 
 static void on_output(void *self, const char *bytes, size_t n)
 {
-    line_output(self, bytes, n);
+    struct screen *screen = self;
+
+    line_output(&screen->line, bytes, n);
 }
 
 static void on_tick(void *self, const struct run_view *view)
 {
-    line_draw(self, view);
+    struct screen *screen = self;
+
+    line_draw(&screen->line, view);
 }
 
 static void on_resized(void *self, uint32_t columns, uint32_t rows)
 {
-    line_resize(self, columns, rows);
+    struct screen *screen = self;
+
+    line_resize(&screen->line, columns, rows);
+}
+
+/* Ours while the region is shown: an echoed key would leave a row of it behind. Pytest's own, all of them, while lent. */
+static void on_lend(void *self, bool lent)
+{
+    struct screen *screen = self;
+
+    line_clear(&screen->line);
+    term_raw(STDIN_FILENO, !lent);
+}
+
+static void on_finished(void *self, const struct record *record, const char *id, size_t id_len, const char *text,
+                        size_t text_len)
+{
+    const struct screen *screen = self;
+
+    (void)text;
+    (void)text_len;
+    timeline_test(screen->timeline, record, id, id_len);
+}
+
+static void on_worker(void *self, uint32_t slot, uint64_t up_ns, uint64_t down_ns)
+{
+    const struct screen *screen = self;
+
+    timeline_worker(screen->timeline, slot, up_ns, down_ns);
 }
 
 static void open_line(struct line *line, bool live)
@@ -115,20 +156,36 @@ static uint64_t seed(void)
     return text ? strtoull(text, NULL, 10) : 0;
 }
 
-static int run(const struct run_options *chosen)
+static void end_timeline(struct timeline *timeline, const struct run_totals *totals)
 {
-    struct line line;
-    struct run_watcher watcher = {.self = &line};
+    struct err err;
+
+    if (timeline && timeline_end(timeline, totals, &err) < 0)
+        fprintf(stderr, "hasten: %s\n", err.text);
+}
+
+static int run(const struct run_options *chosen, struct timeline *timeline)
+{
+    struct screen screen = {.timeline = timeline};
+    struct run_watcher watcher = {.self = &screen};
     struct run_totals totals;
     struct err err;
     int code;
 
-    open_line(&line, chosen->live);
-    if (chosen->live)
-        watcher = (struct run_watcher){&line, on_output, on_tick, on_resized, NULL};
+    open_line(&screen.line, chosen->live);
+    if (chosen->live) {
+        watcher = (struct run_watcher){&screen, on_lend, on_output, on_tick, on_resized, NULL, NULL};
+        term_raw(STDIN_FILENO, true);
+    }
+    if (timeline) {
+        watcher.finished = on_finished;
+        watcher.worker = on_worker;
+    }
     code = run_tests(chosen, &watcher, &totals, &err);
-    line_clear(&line);
-    line_release(&line);
+    line_clear(&screen.line);
+    line_release(&screen.line);
+    term_restore();
+    end_timeline(timeline, &totals);
     if (code < 0)
         return cmd_fail(totals.status, err.text);
     if (chosen->reporter_chan < 0)
@@ -162,6 +219,7 @@ int cmd_run(int argc, char **argv)
     struct run_args args = {0};
     struct opt_list rest = {0};
     struct str python = STR_INIT;
+    struct timeline *timeline = NULL;
     struct err err;
     int status;
 
@@ -174,6 +232,8 @@ int cmd_run(int argc, char **argv)
     python_find(args.python, &python);
     if (args.verify)
         return verify(str_text(&python), &rest, argv);
+    if (args.trace_out && !(timeline = timeline_new(args.trace_out, &err)))
+        return cmd_fail(CMD_USAGE, err.text);
     status = run(&(struct run_options){
         .python = str_text(&python),
         .pytest_args = (char *const *)(uintptr_t)rest.items,
@@ -184,7 +244,7 @@ int cmd_run(int argc, char **argv)
         .seed = seed(),
         .reporter_chan = -1,
         .template_chan = -1,
-    });
+    }, timeline);
     str_release(&python);
     opt_list_release(&rest);
     return status;
@@ -201,5 +261,6 @@ int cmd_engine(int argc, char **argv)
                                      .pytest_args = (char *const[]){NULL},
                                      .seed = seed(),
                                      .reporter_chan = reporter,
-                                     .template_chan = template});
+                                     .template_chan = template},
+               NULL);
 }

@@ -52,9 +52,11 @@ static HS_NORETURN void child(const struct spawn_options *o, char **env, int rep
     signal(SIGPIPE, SIG_DFL);
     signal(SIGINT, SIG_DFL);
     signal(SIGTTOU, SIG_DFL);
-    if (o->terminal >= 0)
-        term_adopt(o->terminal);
-    else if (o->own_group)
+    if (o->terminal >= 0) {
+        term_adopt(o->terminal); /* fails when it controls another session already: then it is only read and written */
+        for (int fd = 0; fd <= 2; fd++)
+            dup2(o->terminal, fd);
+    } else if (o->own_group)
         setpgid(0, 0);
     for (size_t i = 0; i < o->n_keep; i++)
         if (o->keep[i] >= 0)

@@ -7,6 +7,7 @@
 #include "os/spawn.h"
 #include "os/term.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -68,41 +69,48 @@ static int make_life(void)
     return pipe2(ends, O_CLOEXEC) == 0 ? ends[0] : -1;
 }
 
+/*
+ * One pseudo-terminal for all that are ever started. We keep its slave open too, so that it does not hang up between a
+ * reporter that was killed and the next one.
+ */
+static int open_terminal(struct run *run)
+{
+    struct term_size size;
+    int code;
+
+    term_size(STDOUT_FILENO, &size);
+    code = term_open_pty(&run->pty, &run->pty_slave, size);
+    if (code == 0 && fcntl(run->pty, F_SETFL, O_NONBLOCK) < 0)
+        code = -errno;
+    return code;
+}
+
 /* reporter, template: our descriptors for the child to keep, or -1. */
 static int start(struct run *run, int reporter, int template, const char *mode, int *pid, struct err *err)
 {
     char channels[96];
     char start_env[64];
     char crash_env[192];
-    const char *env[] = {channels, start_env, crash_env, NULL};
+    const char *env[] = {channels, start_env, crash_env, run->options->live ? "HASTEN_LIVE=1" : NULL, NULL};
     const int life = template >= 0 ? make_life() : -1;
     const int keep[] = {reporter, template, life};
     char **argv = make_argv(run->options);
-    int slave = -1;
     int code;
 
     snprintf(channels, sizeof channels, "HASTEN_CHANNELS=%d,%d,%d", reporter, template, life);
     snprintf(start_env, sizeof start_env, "HASTEN_START=%s", mode);
     snprintf(crash_env, sizeof crash_env, "HASTEN_CRASH_DIR=%s", run->crash_dir);
-    if (run->options->live) {
-        struct term_size size;
-
-        term_size(STDOUT_FILENO, &size);
-        if (run->pty >= 0)
-            close(run->pty);
-        code = term_open_pty(&run->pty, &slave, size);
+    if (run->options->live && run->pty < 0) {
+        code = open_terminal(run);
         if (code < 0) {
-            run->pty = -1;
             free(argv);
             return err_sys(err, -code, "cannot open a pseudo-terminal");
         }
     }
     const struct spawn_options options = {
-        .argv = argv, .env = env, .keep = keep, .n_keep = 3, .terminal = slave, .own_group = !isatty(STDIN_FILENO) || slave < 0};
+        .argv = argv, .env = env, .keep = keep, .n_keep = 3, .terminal = run->pty_slave, .own_group = true};
     code = spawn(&options, pid);
     free(argv);
-    if (slave >= 0)
-        close(slave);
     if (life >= 0)
         close(life);
     if (code < 0)

@@ -54,6 +54,8 @@ static int set_pair(struct run_config *c, const char *key, const char *value, st
         c->in_order = n != 0;
     else if (!strcmp(key, "quiet"))
         c->quiet = n != 0;
+    else if (!strcmp(key, "own_screen"))
+        c->own_screen = n != 0;
     else if (!strcmp(key, "auto"))
         c->auto_workers = n != 0;
     else if (!strcmp(key, "pid"))

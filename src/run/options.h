@@ -33,6 +33,7 @@ struct run_config {
     char python[32];
     char pytest[32];
     bool quiet;
+    bool own_screen; /* a plugin draws progress of its own: the watcher gets no ticks */
     int pid; /* of the reporter */
     bool auto_workers; /* nobody asked for a number */
     char key[256];     /* of the history: interpreter and what else changes durations */
@@ -41,14 +42,16 @@ struct run_config {
 /* Unknown keys are left alone. -1 with err for a value that cannot be. */
 int run_config_parse(struct run_config *config, const char *text, size_t n, struct err *err);
 
-/* What a run tells those who show it. Every function may be NULL. */
+/* What a run tells those who show it. Every function may be NULL. Times: clock_now_ns. */
 struct run_watcher {
     void *self;
+    void (*lend)(void *self, bool lent); /* whether keys go to pytest now, all of them: a debugger reads (live only) */
     void (*output)(void *self, const char *bytes, size_t n); /* pytest printed this (live only) */
     void (*tick)(void *self, const struct run_view *view);   /* about 10 times a second (live only) */
     void (*resized)(void *self, uint32_t columns, uint32_t rows);
     void (*finished)(void *self, const struct record *record, const char *id, size_t id_len, const char *text,
                      size_t text_len); /* one test has its result; text: of a crash, else empty */
+    void (*worker)(void *self, uint32_t slot, uint64_t up_ns, uint64_t down_ns); /* at the end, for each that lived */
 };
 
 /* What is left to say when a run is over. */
@@ -57,7 +60,7 @@ struct run_totals {
     bool distributed;  /* false: pytest ran everything itself */
     bool quiet;
     uint64_t wall_ns;
-    uint64_t tests_ns; /* sum of all phases of all tests */
+    uint64_t tests_ns; /* sum of all phases of the tests that ran now */
     uint64_t start_ns; /* from start to the first worker */
     uint64_t idle_ns;  /* of all workers while tests were running */
     uint64_t span_ns;  /* first worker up to last worker down */
@@ -68,6 +71,14 @@ struct run_totals {
         uint64_t ns;
     } slow[3];
     uint32_t n_slow;
+    struct run_marks { /* clock_now_ns; 0: never reached */
+        uint64_t started_ns;
+        uint64_t configured_ns; /* pytest, plugins and conftests are loaded */
+        uint64_t collected_ns;
+        uint64_t first_up_ns;
+        uint64_t ended_ns; /* every result is in; summaries and reports follow */
+        uint64_t over_ns;
+    } marks;
     char note[480]; /* one more line for people, or "" */
 };
 

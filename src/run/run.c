@@ -45,6 +45,7 @@ static int on_config(struct run *run, const char *data, size_t n, struct err *er
     run->segment.head->timeout_ns = run->config.timeout_ms * MS;
     run->workers = hs_alloc(run->n_slots * sizeof *run->workers);
     run->configured = true;
+    run->configured_ns = clock_now_ns();
     run->early = run->early || !strcmp(run->config.start, "early");
     if (run->options->reporter_chan >= 0)
         run->reporter.pid = 0;
@@ -99,6 +100,7 @@ static int on_catalog(struct run *run, int fd, bool nothing, struct err *err)
     }
     if (schedule_open(run, fd, err) < 0)
         return -1;
+    run->collected_ns = clock_now_ns();
     if (run->options->resume && results_resume(run, err) < 0)
         return -1;
     if (nothing || !results_missing(run) || atomic_load(&run->segment.head->stop))
@@ -115,8 +117,9 @@ static void quit_template(struct run *run)
 {
     const struct chan_msg msg = {.type = WIRE_QUIT, .a = run->proper_end};
 
-    if (run->template.chan >= 0)
+    if (run->template.chan >= 0 && !run->quit_sent)
         chan_send(run->template.chan, &msg, NULL, 0, -1);
+    run->quit_sent = true;
 }
 
 static void on_abort(struct run *run, int fd)
@@ -155,12 +158,13 @@ static int handle(struct run *run, bool from_template, const struct chan_msg *ms
         run->plain = true;
         trace_event("plain", TRACE_BYTES("why", data, n));
         return 0;
-    case WIRE_EARLY:
-        return on_early(run, data, n, err);
-    case WIRE_CATALOG:
     case WIRE_BYE:
         run->said_bye = true;
         return 0;
+    case WIRE_EARLY:
+        return on_early(run, data, n, err);
+    case WIRE_CATALOG:
+        run->template_last = msg->b != 0;
         return on_catalog(run, fd, msg->a != 0, err);
     case WIRE_ABORT:
         on_abort(run, fd);
@@ -188,6 +192,7 @@ static int handle_worker(struct run *run, uint32_t slot, const struct chan_msg *
         }
         if (schedule_open(run, fd, err) < 0)
             return -1;
+        run->collected_ns = clock_now_ns();
         return msg->a ? 0 : schedule_plan(run, err);
     }
     if (msg->type == WIRE_ABORT)
@@ -357,7 +362,7 @@ static void draw(struct run *run)
     const uint64_t now = clock_now_ns();
     struct run_view view = {.elapsed_ns = now - run->started_ns, .workers = workers};
 
-    if (!run->watcher->tick || now - run->last_draw_ns < 100 * MS || run->plain)
+    if (!run->watcher->tick || now - run->last_draw_ns < 100 * MS || run->keys_lent || run->config.own_screen)
         return;
     run->last_draw_ns = now;
     view.phase = run->ended ? VIEW_FINISHING : run->planned ? VIEW_TESTING : run->configured ? VIEW_COLLECTING : VIEW_STARTING;
@@ -372,20 +377,54 @@ static void draw(struct run *run)
     run->watcher->tick(run->watcher->self, &view);
 }
 
-static void relay(struct run *run)
+/* What pytest has printed, up to a bound: results wait meanwhile. True when there may be more. */
+static bool relay(struct run *run)
 {
-    char bytes[65536];
+    char bytes[16384];
 
     for (int i = 0; i < 64 && run->pty >= 0; i++) {
         const ssize_t n = read(run->pty, bytes, sizeof bytes);
 
-        if (n > 0 && run->watcher->output)
+        if (n <= 0)
+            return false;
+        if (run->watcher->output)
             run->watcher->output(run->watcher->self, bytes, (size_t)n);
-        if (n < 0 && errno == EIO)
-            close_fd(&run->pty);
-        if (n <= 0 || (size_t)n < sizeof bytes)
-            return;
     }
+    return run->pty >= 0;
+}
+
+/* Somebody behind the pseudo-terminal reads keys: pytest that runs everything itself, or a worker's debugger. */
+static bool wants_keys(const struct run *run)
+{
+    if (run->plain)
+        return true;
+    for (uint32_t i = 0; i < run->n_used; i++)
+        if (run->workers[i].live && atomic_load_explicit(&segment_slot(&run->segment, i)->paused, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+static void lend_keys(struct run *run)
+{
+    const bool lent = run->pty >= 0 && wants_keys(run);
+
+    if (lent != run->keys_lent && run->watcher->lend)
+        run->watcher->lend(run->watcher->self, lent);
+    run->keys_lent = lent;
+}
+
+static void relay_keys(struct run *run, bool ready)
+{
+    char keys[1024];
+    ssize_t n;
+
+    if (!ready || run->pty < 0)
+        return;
+    n = read(STDIN_FILENO, keys, sizeof keys);
+    if (n > 0)
+        term_write(run->pty, keys, (size_t)n);
+    else if (n == 0 || errno != EINTR)
+        run->keys_gone = true;
 }
 
 /* ---- the course of a run */
@@ -437,8 +476,13 @@ static void maybe_end(struct run *run)
             return;
         results_interrupt(run, "internal", "hasten: some tests could not be run; see above");
     }
+    if (run->template_last && run->template.chan >= 0) {
+        quit_template(run);
+        return;
+    }
     journal_add(&run->journal, &record, NULL);
     run->ended = true;
+    run->ended_ns = clock_now_ns();
     trace_event("end", TRACE_U64("done", run->n_done));
     quit_template(run);
     results_tell(run);
@@ -476,18 +520,20 @@ static uint64_t tick_ms(const struct run *run)
 
 static int wait_for_news(struct run *run, struct err *err)
 {
-    struct pollfd polls[4 + 1024];
+    struct pollfd polls[5 + 1024];
     nfds_t n = 0;
 
     polls[n++] = (struct pollfd){.fd = run->signals, .events = POLLIN};
     polls[n++] = (struct pollfd){.fd = run->reporter.chan, .events = POLLIN};
     polls[n++] = (struct pollfd){.fd = run->template.chan, .events = POLLIN};
     polls[n++] = (struct pollfd){.fd = run->pty, .events = POLLIN};
+    polls[n++] = (struct pollfd){.fd = run->keys_lent && !run->keys_gone ? STDIN_FILENO : -1, .events = POLLIN};
     for (uint32_t i = 0; run->early && i < run->n_used && n < HS_COUNT(polls); i++)
         if (run->workers[i].live)
             polls[n++] = (struct pollfd){.fd = run->workers[i].chan, .events = POLLIN};
     poll(polls, n, (int)tick_ms(run));
     read_signals(run);
+    relay_keys(run, (polls[4].revents & (POLLIN | POLLHUP)) != 0);
     relay(run);
     if (drain_channel(run, &run->reporter.chan, false, -1, err) < 0 ||
         drain_channel(run, &run->template.chan, true, -1, err) < 0)
@@ -522,6 +568,7 @@ static int step(struct run *run, struct err *err)
         pool_look(run);
         send_plans(run);
     }
+    lend_keys(run);
     reap_children(run);
     if (revive_reporter(run, err) < 0)
         return -1;
@@ -557,59 +604,8 @@ static int open_signals(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTTOU, SIG_IGN);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
-static uint64_t spent_ns(const struct run *run, uint32_t item)
-{
-    const struct phases *p = &run->phases[item];
-
-    return p->setup_ns + p->call_ns + p->teardown_ns;
-}
-
-static void fill_totals(struct run *run)
-{
-    struct run_totals *t = run->totals;
-    const uint64_t now = clock_now_ns();
-
-    t->wall_ns = now - run->started_ns;
-    t->distributed = run->planned;
-    t->quiet = run->config.quiet;
-    t->n_tests = run->n_done;
-    t->n_workers = run->config.workers < run->n_used ? run->config.workers : run->n_used;
-    t->start_ns = run->first_up_ns ? run->first_up_ns - run->started_ns : 0;
-    for (uint32_t i = 0; run->has_catalog && i < run->catalog.n_items; i++) {
-        t->tests_ns += spent_ns(run, i);
-        for (uint32_t k = 0; k < HS_COUNT(t->slow); k++) {
-            size_t len;
-            const char *id;
-
-            if (k < t->n_slow && t->slow[k].ns >= spent_ns(run, i))
     signal(SIGXFSZ, SIG_IGN); /* the journal goes on in memory */
-                continue;
-            memmove(&t->slow[k + 1 < HS_COUNT(t->slow) ? k + 1 : k], &t->slow[k],
-                    (HS_COUNT(t->slow) - 1 - k) * sizeof t->slow[0]);
-            id = catalog_id(&run->catalog, i, &len);
-            t->slow[k].ns = spent_ns(run, i);
-            snprintf(t->slow[k].id, sizeof t->slow[k].id, "%.*s", (int)(len < 250 ? len : 250), id);
-            if (t->n_slow < HS_COUNT(t->slow))
-                t->n_slow++;
-            break;
-        }
-    }
-    uint64_t last_down = 0;
-    for (uint32_t i = 0; i < run->n_used; i++)
-        if (run->workers[i].down_ns > last_down)
-            last_down = run->workers[i].down_ns;
-    t->span_ns = last_down > run->first_up_ns ? last_down - run->first_up_ns : 0;
-    for (uint32_t i = 0; i < run->n_used; i++) {
-        const uint64_t busy =
-            atomic_load_explicit(&segment_slot(&run->segment, i)->busy_ns, memory_order_relaxed);
-
-        t->idle_ns += t->span_ns > busy ? t->span_ns - busy : 0;
-    }
-    if (run->has_journal && run->journal.in_memory && run->journal.trouble.text[0])
-        snprintf(t->note, sizeof t->note, "no journal on disk: %.400s", run->journal.trouble.text);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 static int exit_status(const struct run *run)
@@ -618,15 +614,15 @@ static int exit_status(const struct run *run)
 
     if (run->exit_signal || run->n_interrupts > 1)
         return 2;
+    if (!run->reporter.exited)
+        return 0;
+    if (!WIFEXITED(status))
+        fprintf(stderr, "hasten: the reporting process was killed by %s\n", child_signal_name(WTERMSIG(status)));
     else if (!run->said_bye && WEXITSTATUS(status) == 0) {
         fputs("hasten: the reporting process left with exit status 0 in the middle (os._exit in a conftest or plugin?)\n",
               stderr);
         return 3;
     }
-    if (!run->reporter.exited)
-        return 0;
-    if (!WIFEXITED(status))
-        fprintf(stderr, "hasten: the reporting process was killed by %s\n", child_signal_name(WTERMSIG(status)));
     return WIFEXITED(status) ? WEXITSTATUS(status) : run->n_interrupts ? 2 : 3;
 }
 
@@ -646,18 +642,17 @@ static void release(struct run *run)
     plan_table_detach(&run->table);
     close_fd(&run->signals);
     close_fd(&run->segment_fd);
-    bool launched;
     close_fd(&run->inputs_fd);
     close_fd(&run->table_fd);
     close_fd(&run->catalog_fd);
     close_fd(&run->pty);
+    close_fd(&run->pty_slave);
     if (run->crash_dir[0])
         rmdir(run->crash_dir);
 }
 
 int run_tests(const struct run_options *options, const struct run_watcher *watcher, struct run_totals *totals,
               struct err *err)
-    launched = code == 0; /* else there is no such interpreter, which is wrong usage */
 {
     struct run run = {.options = options,
                       .watcher = watcher,
@@ -669,8 +664,10 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
                       .table_fd = -1,
                       .catalog_fd = -1,
                       .pty = -1,
+                      .pty_slave = -1,
                       .started_ns = clock_now_ns()};
     const char *tmp = getenv("TMPDIR");
+    bool launched;
     int code = 0;
 
     *totals = (struct run_totals){0};
@@ -681,13 +678,15 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
         run.crash_dir[0] = '\0';
     if (options->reporter_chan < 0)
         code = launch_pytest(&run, err);
+    launched = code == 0; /* else there is no such interpreter, which is wrong usage */
     while (code == 0 && !is_over(&run) && !hurry(&run))
+        code = step(&run, err);
     if (code == 0 && !hurry(&run)) /* its last words may have come after the last look */
         code = drain_channel(&run, &run.reporter.chan, false, -1, err);
-        code = step(&run, err);
-    relay(&run);
     end_everything(&run);
-    fill_totals(&run);
+    while (relay(&run))
+        ;
+    totals_fill(&run);
     totals->status = code == 0 ? exit_status(&run) : launched ? 3 : 4;
     release(&run);
     return code;

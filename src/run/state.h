@@ -70,7 +70,8 @@ struct run {
     uint32_t template_restarts;
     uint32_t reporter_restarts;
     int signals;      /* owned signalfd */
-    int pty;          /* owned master, -1 */
+    int pty;          /* owned master, not blocking; -1: not live */
+    int pty_slave;    /* owned */
     bool keys_lent; /* what is typed goes to the pseudo-terminal */
     bool keys_gone; /* the end of our standard input was read */
     uint32_t n_interrupts;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define WORTH_NAMING_NS 1000000000u
+#define WORTH_COMPARING 1.05 /* shown as 1.1x */
 #define LEAST_ID_CELLS 16
 #define LEAST_COLUMNS 40 /* for naming tests */
 
@@ -35,6 +36,7 @@ static void add_dim(struct str *out, const struct report_options *options, const
     str_addf(out, options->colour ? "\x1b[2m%s\x1b[m" : "%s", text);
 }
 
+/* Only a run that was faster is compared: of a tiny suite's run nobody needs to know that it was not. */
 static void add_serial(struct str *out, const struct report_totals *totals, bool in_short)
 {
     const uint64_t serial_ns = totals->tests_ns + totals->start_up_ns;
@@ -42,7 +44,7 @@ static void add_serial(struct str *out, const struct report_totals *totals, bool
     const int digits = factor < 10 ? 1 : 0;
     char text[UNITS_SIZE];
 
-    if (totals->n_workers <= 1)
+    if (totals->n_workers <= 1 || factor < WORTH_COMPARING)
         return;
     if (in_short)
         str_addf(out, " (%.*fx)", digits, factor);

@@ -4,7 +4,7 @@
  *
  *     hasten: 4.2 s; one worker would take about 12.9 s (3.1x); 4 workers, 6% idle; slowest: 1.2 s tests/test_x.py::test_y
  *
- * One line; the slowest tests go to a second one where they do not fit. On a narrow terminal parts are left out.
+ * The comparison is left out where the run was not faster. One line; the slowest tests go to a second one where they do not fit. On a narrow terminal parts are left out.
  */
 #ifndef HASTEN_REPORT_H
 #define HASTEN_REPORT_H
