@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import pickle
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -15,7 +14,7 @@ from _pytest.reports import TestReport
 from hasten import _native, wire
 
 NO_ITEM = 0xFFFFFFFF
-_PLAIN_ATTRIBUTES = len(TestReport("", ("", None, ""), {}, "passed", None, "call").__dict__)
+PHASES = ("setup", "call", "teardown")
 
 
 def _outcome(reports: list[Any]) -> int:
@@ -38,18 +37,6 @@ def _outcome(reports: list[Any]) -> int:
         elif found == _native.OUTCOME_RERUN and report.when == "call":
             found = _native.OUTCOME_PASSED
     return found
-
-
-def _is_plain(report: Any, when: str) -> bool:
-    return (
-        type(report) is TestReport
-        and report.when == when
-        and report.outcome == "passed"
-        and report.longrepr is None
-        and not report.sections
-        and not report.user_properties
-        and len(report.__dict__) == _PLAIN_ATTRIBUTES
-    )
 
 
 class Worker:
@@ -79,6 +66,7 @@ class Worker:
 
     def attach(self, slot: int, segment_fd: int, plan_fd: int, limits: dict[int, int]) -> None:
         _native.worker_attach(segment_fd, plan_fd, slot)
+        _native.worker_plain_is(TestReport("", ("", None, ""), {}, "passed", None, "call"))
         self.attached = True
         self.limits = limits
         self.events.clear()
@@ -245,36 +233,33 @@ class Worker:
     def _publish_test(self) -> None:
         if not _native.intact():
             self._end_damaged()
-        reports = self.reports
-        times = [0, 0, 0]
-        for report in reports:
-            at = ("setup", "call", "teardown").index(report.when) if report.when in ("setup", "teardown") else 1
-            times[at] += int(report.duration * 1e9)
-        start = int(reports[0].start * 1e9) if reports else 0
-        flags = 0
-        if self._all_plain(reports):
-            flags = _native.RECORD_PLAIN
-            payload = pickle.dumps((reports[0].location, reports[0].keywords), 5)
-        else:
-            payload = wire.dumps(self._serialized())
-        _native.worker_publish(
-            _native.RECORD_TEST, _outcome(reports), flags, self.item_index, start, times[0], times[1], times[2], payload
-        )
+        if not self._publish_plain():
+            self._publish_reports()
         self.events.clear()
         self.reports = []
 
-    def _all_plain(self, reports: list[Any]) -> bool:
+    def _publish_plain(self) -> bool:
+        """The usual test: start, three passed reports with nothing in them, finish."""
+        events = self.events
         return (
-            len(self.events) == 5
-            and len(reports) == 3
-            and len(self.events[0]) == 1
-            and len(self.events[4]) == 1
+            len(events) == 5
+            and len(events[0]) == 1
+            and len(events[4]) == 1
             and not self.text.tell()
-            and _is_plain(reports[0], "setup")
-            and _is_plain(reports[1], "call")
-            and _is_plain(reports[2], "teardown")
-            and reports[0].keywords == reports[1].keywords == reports[2].keywords
-            and reports[0].nodeid == self.nodeid
+            and len(self.reports) == 3
+            and self.reports[0].nodeid == self.nodeid
+            and _native.worker_publish_plain(self.reports, self.item_index)
+        )
+
+    def _publish_reports(self) -> None:
+        reports = self.reports
+        times = [0, 0, 0]
+        for report in reports:
+            at = PHASES.index(report.when) if report.when in PHASES else 1
+            times[at] += int(report.duration * 1e9)
+        start = int(reports[0].start * 1e9) if reports else 0
+        _native.worker_publish(
+            _native.RECORD_TEST, _outcome(reports), 0, self.item_index, start, *times, wire.dumps(self._serialized())
         )
 
     def _flush_extra(self) -> None:

@@ -1,4 +1,6 @@
 /* link.c - a worker's link to the run: takes tests from the plan, publishes results in its ring. */
+#include "py/link.h"
+
 #include "py/native.h"
 
 #include "base/clock.h"
@@ -173,12 +175,13 @@ static void put_piece(const struct record *record, const char *payload)
     Py_END_ALLOW_THREADS
 }
 
-static void put_all(struct record *record, const char *payload, size_t size)
+void link_publish(struct record *record, const char *payload, size_t size)
 {
     const size_t most = ring_max_payload(mine.ring);
     const uint32_t flags = record->flags;
     size_t done = 0;
 
+    record->slot = mine.index;
     do {
         const size_t piece = size - done < most ? size - done : most;
 
@@ -208,7 +211,6 @@ static PyObject *native_worker_publish(PyObject *self, PyObject *args)
     record.outcome = (uint16_t)outcome;
     record.flags = flags;
     record.item = item;
-    record.slot = mine.index;
     record.start_ns = start;
     record.setup_ns = phase[0];
     record.call_ns = phase[1];
@@ -219,7 +221,7 @@ static PyObject *native_worker_publish(PyObject *self, PyObject *args)
         PyErr_SetString(PyExc_ValueError, "a result of over 1 GiB");
         return NULL;
     }
-    put_all(&record, payload.buf, (size_t)payload.len);
+    link_publish(&record, payload.buf, (size_t)payload.len);
     if (payload.obj)
         PyBuffer_Release(&payload);
     Py_RETURN_NONE;

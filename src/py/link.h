@@ -1,0 +1,10 @@
+/* link.h - this worker's ring, for the files that publish results. */
+#ifndef HASTEN_LINK_H
+#define HASTEN_LINK_H
+
+#include "store/record.h"
+
+/* Sets size, slot and RECORD_MORE; waits, without the GIL, while the ring is full. Only after worker_attach. */
+void link_publish(struct record *record, const char *payload, size_t size);
+
+#endif
