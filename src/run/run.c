@@ -6,7 +6,6 @@
 #include "os/chan.h"
 #include "os/child.h"
 #include "os/term.h"
-#include "sched/eta.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -298,135 +297,6 @@ static void reap_children(struct run *run)
     }
 }
 
-/* ---- what the watcher sees */
-
-static void fill_workers(const struct run *run, struct view_worker *views, uint32_t *n, uint64_t now)
-{
-    *n = 0;
-    for (uint32_t i = 0; i < run->n_used && *n < 256; i++) {
-        const struct slot *slot = segment_slot(&run->segment, i);
-        const uint32_t current = atomic_load_explicit(&slot->current, memory_order_acquire);
-        const uint64_t started = atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
-        struct view_worker *v = &views[*n];
-
-        if (!run->workers[i].live)
-            continue;
-        *v = (struct view_worker){.slot = i, .state = VIEW_WORKER_IDLE};
-        if (run->has_catalog && current < run->catalog.n_items) {
-            v->state = VIEW_WORKER_RUNNING;
-            v->node_id = catalog_id(&run->catalog, current, &v->node_id_len);
-            v->running_ns = now > started ? now - started : 0;
-        }
-        ++*n;
-    }
-}
-
-/* The expected rest of the test that will run longest from now, among those that run. */
-static uint64_t longest_left(const struct run *run, uint64_t now)
-{
-    uint64_t longest = 0;
-
-    for (uint32_t i = 0; i < run->n_used; i++) {
-        const struct slot *slot = segment_slot(&run->segment, i);
-        const uint32_t current = atomic_load_explicit(&slot->current, memory_order_acquire);
-        const uint64_t started = atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
-        const uint64_t used = now > started ? now - started : 0;
-
-        if (current < run->catalog.n_items && run->expected_ns[current] > used + longest)
-            longest = run->expected_ns[current] - used;
-    }
-    return longest;
-}
-
-static void forecast(const struct run *run, struct run_view *view, uint64_t now)
-{
-    const uint64_t done = run->expected_done_ns;
-    const uint32_t n = run->catalog.n_items;
-    const struct eta eta = {.n_workers = run->n_workers,
-                            .n_done = run->n_done,
-                            .n_left = n - run->n_done,
-                            .wall_ns = run->first_up_ns ? now - run->first_up_ns : 0,
-                            .expected_done_ns = done,
-                            .expected_left_ns = run->expected_total_ns > done ? run->expected_total_ns - done : 0,
-                            .longest_left_ns = longest_left(run, now)};
-
-    if (!run->first_up_ns || run->n_done == n)
-        return;
-    view->eta_ns = eta_left_ns(&eta);
-    view->eta_trusted = run->expected_known > n / 2 || run->n_done > n / 10;
-}
-
-static void draw(struct run *run)
-{
-    static struct view_worker workers[256];
-    const uint64_t now = clock_now_ns();
-    struct run_view view = {.elapsed_ns = now - run->started_ns, .workers = workers};
-
-    if (!run->watcher->tick || now - run->last_draw_ns < 100 * MS || run->keys_lent || run->config.own_screen)
-        return;
-    run->last_draw_ns = now;
-    view.phase = run->ended ? VIEW_FINISHING : run->planned ? VIEW_TESTING : run->configured ? VIEW_COLLECTING : VIEW_STARTING;
-    if (run->has_catalog) {
-        view.n_total = run->catalog.n_items;
-        view.n_done = run->n_done;
-        memcpy(view.n_outcome, run->n_outcome, sizeof view.n_outcome);
-        forecast(run, &view, now);
-    }
-    if (run->workers)
-        fill_workers(run, workers, &view.n_workers, now);
-    run->watcher->tick(run->watcher->self, &view);
-}
-
-/* What pytest has printed, up to a bound: results wait meanwhile. True when there may be more. */
-static bool relay(struct run *run)
-{
-    char bytes[16384];
-
-    for (int i = 0; i < 64 && run->pty >= 0; i++) {
-        const ssize_t n = read(run->pty, bytes, sizeof bytes);
-
-        if (n <= 0)
-            return false;
-        if (run->watcher->output)
-            run->watcher->output(run->watcher->self, bytes, (size_t)n);
-    }
-    return run->pty >= 0;
-}
-
-/* Somebody behind the pseudo-terminal reads keys: pytest that runs everything itself, or a worker's debugger. */
-static bool wants_keys(const struct run *run)
-{
-    if (run->plain)
-        return true;
-    for (uint32_t i = 0; i < run->n_used; i++)
-        if (run->workers[i].live && atomic_load_explicit(&segment_slot(&run->segment, i)->paused, memory_order_relaxed))
-            return true;
-    return false;
-}
-
-static void lend_keys(struct run *run)
-{
-    const bool lent = run->pty >= 0 && wants_keys(run);
-
-    if (lent != run->keys_lent && run->watcher->lend)
-        run->watcher->lend(run->watcher->self, lent);
-    run->keys_lent = lent;
-}
-
-static void relay_keys(struct run *run, bool ready)
-{
-    char keys[1024];
-    ssize_t n;
-
-    if (!ready || run->pty < 0)
-        return;
-    n = read(STDIN_FILENO, keys, sizeof keys);
-    if (n > 0)
-        term_write(run->pty, keys, (size_t)n);
-    else if (n == 0 || errno != EINTR)
-        run->keys_gone = true;
-}
-
 /* ---- the course of a run */
 
 static void send_plans(struct run *run)
@@ -533,8 +403,8 @@ static int wait_for_news(struct run *run, struct err *err)
             polls[n++] = (struct pollfd){.fd = run->workers[i].chan, .events = POLLIN};
     poll(polls, n, (int)tick_ms(run));
     read_signals(run);
-    relay_keys(run, (polls[4].revents & (POLLIN | POLLHUP)) != 0);
-    relay(run);
+    show_relay_keys(run, (polls[4].revents & (POLLIN | POLLHUP)) != 0);
+    show_relay(run);
     if (drain_channel(run, &run->reporter.chan, false, -1, err) < 0 ||
         drain_channel(run, &run->template.chan, true, -1, err) < 0)
         return -1;
@@ -568,13 +438,13 @@ static int step(struct run *run, struct err *err)
         pool_look(run);
         send_plans(run);
     }
-    lend_keys(run);
+    show_lend_keys(run);
     reap_children(run);
     if (revive_reporter(run, err) < 0)
         return -1;
     maybe_end(run);
     results_tell(run);
-    draw(run);
+    show_draw(run);
     return 0;
 }
 
@@ -684,7 +554,7 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
     if (code == 0 && !hurry(&run)) /* its last words may have come after the last look */
         code = drain_channel(&run, &run.reporter.chan, false, -1, err);
     end_everything(&run);
-    while (relay(&run))
+    while (show_relay(&run))
         ;
     totals_fill(&run);
     totals->status = code == 0 ? exit_status(&run) : launched ? 3 : 4;

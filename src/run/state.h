@@ -3,7 +3,7 @@
  *
  * Who does what:  run.c the loop and the messages; launch.c starts pytest; schedule.c from catalog to ranges;
  * results.c rings to journal, what has a result and what is left; resume.c takes over an earlier run's; remember.c the
- * history; totals.c what is left to say at the end; pool.c workers: start, watch, end.
+ * history; show.c what a watcher sees; totals.c what is left to say at the end; pool.c workers: start, watch, end.
  */
 #ifndef HASTEN_RUN_STATE_H
 #define HASTEN_RUN_STATE_H
@@ -156,6 +156,12 @@ void remember_close(struct run *run);
 
 /* totals.c */
 void totals_fill(struct run *run);
+
+/* show.c */
+void show_draw(struct run *run);
+bool show_relay(struct run *run);
+void show_lend_keys(struct run *run);
+void show_relay_keys(struct run *run, bool ready);
 
 /* pool.c */
 bool pool_start(struct run *run);     /* one more worker; false when no slot is left */
