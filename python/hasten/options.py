@@ -21,9 +21,10 @@ def add(parser: pytest.Parser, group: Any, pluginmanager: pytest.PytestPluginMan
         xdist.provide_import()
     group.addoption(
         "--start",
-        choices=("auto", "template", "early"),
+        choices=("auto", "template", "early", "spawn"),
         default="auto",
-        help="Where workers are forked: after collection (template) or before conftests are imported (early).",
+        help="Where workers come from: forks after collection (template), forks before conftests are imported (early), "
+        "processes of their own (spawn). Default: template, unless the suite needs another.",
     )
     group.addoption("--worker-memory", metavar="SIZE", help="End a test whose worker uses more memory (e.g. 2G).")
     group.addoption("--slow-exit", action="store_true", help="Leave through the interpreter's own finalization.")

@@ -9,12 +9,15 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from typing import Any
 
 import pytest
 
 from hasten import _native, options
 from hasten.plugin import leave, state
+
+STARTS = ("template", "early", "spawn")
 
 
 def _auto(option: Any) -> int:
@@ -67,8 +70,27 @@ def before_conftests(config: pytest.Config) -> None:
         return
     wanted = getattr(known, "start", "auto")
     start = wanted if wanted != "auto" else state.start or _remembered_start(config) or "template"
-    state.start = start if start in ("template", "early") else "template"
+    spawned = state.start.startswith("spawn:")
+    if not spawned:
+        state.start = start if start in STARTS else "template"
+    if state.start == "early" and state.reporter_chan >= 0 and threading.active_count() > 1:
+        state.start = "spawn"  # a plugin has started threads already: no fork of this process is safe
     _show_controller(known, plan.n_workers)
+    if spawned:
+        from hasten import template
+
+        state.n_workers = plan.n_workers
+        template.spawned_worker(int(state.start.partition(":")[2]))
+        _show_worker(known)
+        return
+    if state.start == "spawn":
+        _connect(config)
+        state.n_workers = plan.n_workers
+        state.role = "reporter"
+        close_life()
+        os.close(state.template_chan)
+        state.template_chan = -1
+        return
     if state.start != "early":
         if state.template_chan >= 0 or not state.started_by_program:
             from hasten import watch

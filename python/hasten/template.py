@@ -75,6 +75,16 @@ def serve_early() -> None:
     _set_environment(_input_of(inputs, fork[0]))
 
 
+def spawned_worker(slot: int) -> None:
+    """The spawn start: this process is worker `slot` from its first moment on."""
+    segment_fd, inputs = _receive_inputs()
+    fd = _native.blob(wire.dumps(inputs))
+    state.role = "worker"
+    state.fork = (slot, state.template_chan, segment_fd, fd, -1)
+    state.template_chan = -1
+    _set_environment(_input_of(inputs, slot))
+
+
 def _hello() -> None:
     _native.send(state.template_chan, _native.WIRE_HELLO, 0, os.getpid())
 

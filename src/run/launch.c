@@ -171,3 +171,21 @@ int launch_template(struct run *run, const char *mode, struct err *err)
     close(z[1]);
     return code;
 }
+
+/* The spawn start: a worker in a process of its own, which collects for itself. chan: its end, borrowed. */
+int launch_worker(struct run *run, uint32_t slot, int chan, struct err *err)
+{
+    const struct chan_msg segment = {.type = WIRE_SEGMENT};
+    const struct chan_msg inputs = {.type = WIRE_INPUTS};
+    struct worker *worker = &run->workers[slot];
+    char mode[32];
+    int pid;
+
+    snprintf(mode, sizeof mode, "spawn:%u", slot);
+    if (start(run, -1, chan, mode, &pid, err) < 0)
+        return -1;
+    pool_forked(run, slot, pid);
+    chan_send(worker->chan, &segment, NULL, 0, run->segment_fd);
+    chan_send(worker->chan, &inputs, NULL, 0, run->inputs_fd);
+    return 0;
+}

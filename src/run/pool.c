@@ -31,13 +31,23 @@ bool pool_start(struct run *run)
     struct worker *worker;
     int ends[2];
 
-    if (slot >= run->n_slots || run->template.chan < 0 || chan_pair(ends) < 0)
+    if (slot >= run->n_slots || (run->template.chan < 0 && !run->spawn) || chan_pair(ends) < 0)
         return false;
     worker = &run->workers[slot];
     *worker = (struct worker){.chan = ends[0], .live = true, .up_ns = clock_now_ns(), .last_item = RECORD_NO_ITEM};
     run->n_used++;
     ring_init(segment_ring(&run->segment, slot), SEGMENT_RING_BYTES);
     atomic_store_explicit(&segment_slot(&run->segment, slot)->state, SLOT_STARTING, memory_order_release);
+    if (run->spawn) {
+        struct err err;
+        const int code = launch_worker(run, slot, ends[1], &err);
+
+        close(ends[1]);
+        if (code < 0)
+            launch_note(run, "hasten: worker gw%u could not be started: %s", slot, err.text);
+        trace_event("worker_start", TRACE_U64("slot", slot));
+        return true; /* one that could not be started is reaped as lost */
+    }
     if (!run->early) {
         const struct chan_msg plan = {.type = WIRE_PLAN};
 
@@ -57,6 +67,7 @@ void pool_send_plan(struct run *run, uint32_t slot)
     chan_send(run->workers[slot].chan, &plan, NULL, 0, run->table_fd);
     chan_send(run->workers[slot].chan, &catalog, NULL, 0, run->catalog_fd);
     run->workers[slot].waits_for_plan = false;
+    run->workers[slot].has_plan = true;
 }
 
 void pool_forked(struct run *run, uint32_t slot, int pid)

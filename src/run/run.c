@@ -45,7 +45,8 @@ static int on_config(struct run *run, const char *data, size_t n, struct err *er
     run->workers = hs_alloc(run->n_slots * sizeof *run->workers);
     run->configured = true;
     run->configured_ns = clock_now_ns();
-    run->early = run->early || !strcmp(run->config.start, "early");
+    run->spawn = !strcmp(run->config.start, "spawn");
+    run->early = run->early || run->spawn || !strcmp(run->config.start, "early");
     if (run->options->reporter_chan >= 0)
         run->reporter.pid = 0;
     return results_open(run, err);
@@ -57,10 +58,12 @@ static void feed_template(struct run *run)
     const struct chan_msg segment = {.type = WIRE_SEGMENT};
     const struct chan_msg inputs = {.type = WIRE_INPUTS};
 
-    if (run->segment_fd < 0 || run->inputs_fd < 0 || run->template.chan < 0)
+    if (run->segment_fd < 0 || run->inputs_fd < 0 || (run->template.chan < 0 && !run->spawn))
         return;
-    chan_send(run->template.chan, &segment, NULL, 0, run->segment_fd);
-    chan_send(run->template.chan, &inputs, NULL, 0, run->inputs_fd);
+    if (!run->spawn) {
+        chan_send(run->template.chan, &segment, NULL, 0, run->segment_fd);
+        chan_send(run->template.chan, &inputs, NULL, 0, run->inputs_fd);
+    }
     if (run->early && !run->planned)
         for (uint32_t i = pool_live(run); i < run->n_workers; i++)
             pool_start(run);
@@ -327,9 +330,9 @@ static void maybe_end(struct run *run)
 
     if (run->ended || !run->has_journal || pool_live(run))
         return;
-    if (!collected && run->template.chan >= 0)
+    if (!collected && (run->template.chan >= 0 || (run->spawn && !run->n_used)))
         return;
-    if (!collected && run->template_restarts < 2) {
+    if (!collected && !run->spawn && run->template_restarts < 2) {
         launch_note(run, "hasten: the template died while it collected; starting it again");
         if (launch_template(run, run->early ? "early" : "template", &err) == 0)
             return;
@@ -337,12 +340,12 @@ static void maybe_end(struct run *run)
     if (!collected)
         results_interrupt(run, "internal", "hasten: the process that collects tests died (see above); no test was run");
     if (run->has_catalog && !stop && run->planned && results_missing(run)) {
-        if (run->template.chan < 0 && run->template_restarts < 3) {
+        if (run->template.chan < 0 && !run->spawn && run->template_restarts < 3) {
             launch_note(run, "hasten: the template died; starting it again for %u tests", results_missing(run));
             if (launch_template(run, run->early ? "early" : "template", &err) == 0)
                 return;
         }
-        if (run->template.chan >= 0 && schedule_again(run))
+        if ((run->template.chan >= 0 || run->spawn) && schedule_again(run))
             return;
         results_interrupt(run, "internal", "hasten: some tests could not be run; see above");
     }

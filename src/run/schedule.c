@@ -94,6 +94,15 @@ static uint32_t *list_left(const struct run *run, uint32_t *n)
     return left;
 }
 
+/* From slot `from` on: a worker that collects for itself and has no plan yet; else the first slot not in use. */
+static uint32_t next_without_plan(const struct run *run, uint32_t from)
+{
+    for (uint32_t i = from; i < run->n_used; i++)
+        if (run->early && run->workers[i].live && !run->workers[i].has_plan)
+            return i;
+    return from > run->n_used ? from : run->n_used;
+}
+
 /* Plans what is left and starts workers for it, each with its own first range. */
 static int hand_out(struct run *run, struct err *err)
 {
@@ -112,13 +121,15 @@ static int hand_out(struct run *run, struct err *err)
     fill_table(run, &plan, left);
     trace_event("planned", TRACE_U64("tests", n), TRACE_U64("workers", n_workers),
                 TRACE_U64("expected_wall_ns", plan.expected_wall_ns));
-    for (uint32_t w = 0; w < n_workers; w++) {
-        const uint32_t slot = run->n_used;
+    for (uint32_t w = 0, from = 0; w < n_workers; w++) {
+        const uint32_t slot = next_without_plan(run, from);
 
         if (slot >= run->n_slots)
             break;
         range_set(&segment_slot(&run->segment, slot)->range, base + plan.first[w], base + plan.first[w + 1]);
-        pool_start(run);
+        if (slot == run->n_used)
+            pool_start(run);
+        from = slot + 1;
     }
     plan_release(&plan);
     free(left);

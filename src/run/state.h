@@ -25,6 +25,7 @@ struct worker {
     struct ring_reader reader;
     bool live;           /* asked for and not reaped */
     bool node_down;      /* its session has ended properly */
+    bool has_plan;       /* early start: WIRE_PLAN was sent */
     bool waits_for_plan; /* early start: collected, wants WIRE_PLAN */
     enum worker_end end;
     uint64_t ended_at_ns; /* when we sent the first signal */
@@ -60,7 +61,8 @@ struct run {
     struct peer template;
     bool configured;  /* WIRE_CONFIG has come */
     bool plain;       /* pytest runs everything itself */
-    bool early;
+    bool early; /* workers collect for themselves */
+    bool spawn; /* ... in processes of their own: there is no template */
     bool planned;
     bool ended;       /* RECORD_END is written */
     bool template_last; /* the template tears fixtures down after the last worker: its end is waited for */
@@ -128,6 +130,7 @@ struct run {
 /* launch.c */
 int launch_pytest(struct run *run, struct err *err);
 int launch_reporter(struct run *run, struct err *err);
+int launch_worker(struct run *run, uint32_t slot, int chan, struct err *err);
 int launch_template(struct run *run, const char *start, struct err *err);
 void launch_note(struct run *run, const char *fmt, ...) HS_PRINTF(2, 3); /* a line for people, through the reporter */
 
