@@ -37,7 +37,7 @@ def indent(code: str) -> str:
 
 
 def limits(fault: str) -> str:
-    return "pytestmark = pytest.mark.timeout(0.5)\n" if DEADLY[fault][1] == "Timeout" else ""
+    return "pytestmark = pytest.mark.timeout(0.8)\n" if DEADLY[fault][1] == "Timeout" else ""
 
 
 def module(fault: str, state: str) -> str:

@@ -146,6 +146,7 @@ HOOKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.partition("(")[0])
 def test_exception_in_a_hook_ends_as_in_pytest(suite, run_hasten, hook):
     """Same exit status as with -n 0, which is pytest itself, and the exception's text is shown."""
