@@ -199,9 +199,11 @@ static int handle_worker(struct run *run, uint32_t slot, const struct chan_msg *
     }
     if (msg->type == WIRE_ABORT)
         on_abort(run, fd);
-    if (msg->type == WIRE_MISSING && msg->a)
+    if (msg->type == WIRE_MISSING && msg->a) {
         launch_note(run, "hasten: worker gw%u collected other tests than the first one (%llu are missing); not used", slot,
                     (unsigned long long)msg->a);
+        run->workers[slot].node_down = true; /* it leaves without a session's end to report */
+    }
     return 0;
 }
 
@@ -315,6 +317,7 @@ static void send_plans(struct run *run)
             pool_send_plan(run, i);
         } else {
             worker->waits_for_plan = false;
+            worker->node_down = true;
             chan_send(worker->chan, &quit, NULL, 0, -1);
         }
     }
