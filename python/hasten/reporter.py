@@ -422,21 +422,13 @@ class Reporter:
                 self._write(event[1])
 
     def _play_report(self, data: dict[str, Any], node: Node | None, item: int) -> None:
+        extras = wire.take_extras(data)
         report = self.config.hook.pytest_report_from_serializable(config=self.config, data=data)
+        wire.apply_extras(report, extras, self.config)
         if isinstance(report, pytest.CollectReport):
             self.config.hook.pytest_collectreport(report=report)
             return
-        if type(report).__name__ == "SubtestReport" and report.failed:
-            self._count_failed_subtest(report)
         self._log(report, node, item)
-
-    def _count_failed_subtest(self, report: Any) -> None:
-        """pytest counts them where they happen; here the terminal reporter will ask for the count."""
-        try:
-            from _pytest.subtests import failed_subtests_key
-        except ImportError:
-            return
-        self.config.stash[failed_subtests_key][getattr(report, "id", report.nodeid)] += 1
 
     def _write(self, text: str) -> None:
         tr = self.config.pluginmanager.getplugin("terminalreporter")

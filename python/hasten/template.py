@@ -224,7 +224,7 @@ class Template:
         self.n_collected += sum(isinstance(x, pytest.Item) for x in report.result or ())
         if not report.passed or report.sections:
             data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
-            self.events.append(("r", data))
+            self.events.append(("r", wire.with_extras(data, report, self.config)))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_deselected(self, items: list[pytest.Item]) -> None:

@@ -18,6 +18,10 @@ import warnings
 from collections.abc import Iterable
 from typing import Any
 
+import pytest
+from _pytest._code.code import TerminalRepr
+from _pytest._io import TerminalWriter
+
 CATALOG_MAGIC = b"hscat 01"
 _CATALOG_HEAD = struct.Struct("=8sIIQQQQ16x")
 
@@ -143,6 +147,61 @@ def load_warning(data: dict[str, Any]) -> warnings.WarningMessage:
         lineno=data["lineno"],
         line=data["line"],
     )
+
+
+class RelayedRepr(TerminalRepr):
+    """A failure's representation that can only print itself (of a doctest, a missing fixture): its print, twice."""
+
+    def __init__(self, plain: str, coloured: str) -> None:
+        self.plain = plain
+        self.coloured = coloured
+
+    def toterminal(self, tw: Any) -> None:
+        tw.write(self.coloured if tw.hasmarkup else self.plain)
+
+
+def _printed(representation: Any, markup: bool) -> str:
+    writer = TerminalWriter(io.StringIO())
+    writer.hasmarkup = markup
+    representation.toterminal(writer)
+    return str(writer._file.getvalue())  # type: ignore[attr-defined]
+
+
+def _subtest_counts(config: pytest.Config) -> Any:
+    """pytest's count of failed subtests by test; None before pytest 9.0."""
+    try:
+        from _pytest.subtests import failed_subtests_key
+    except ImportError:
+        return None
+    return config.stash.get(failed_subtests_key, None)
+
+
+def with_extras(data: dict[str, Any], report: Any, config: pytest.Config) -> dict[str, Any]:
+    """data, a serialized report, with what pytest's serialization loses."""
+    longrepr = report.longrepr
+    if isinstance(data.get("longrepr"), str) and not isinstance(longrepr, str) and hasattr(longrepr, "toterminal"):
+        data["hasten_longrepr"] = (_printed(longrepr, False), _printed(longrepr, True))
+    if type(report).__name__ == "SubtestReport":
+        counts = _subtest_counts(config)
+        key = getattr(report, "id", report.nodeid)
+        data["hasten_subtest"] = (dict(report.context.kwargs), counts[key] if counts and key in counts else 0)
+    return data
+
+
+def take_extras(data: dict[str, Any]) -> dict[str, Any]:
+    return {key: data.pop(key) for key in ("hasten_longrepr", "hasten_subtest") if key in data}
+
+
+def apply_extras(report: Any, extras: dict[str, Any], config: pytest.Config) -> None:
+    """Gives report, made from data without them, what with_extras has added."""
+    if "hasten_longrepr" in extras:
+        report.longrepr = RelayedRepr(*extras["hasten_longrepr"])
+    if "hasten_subtest" in extras:
+        kwargs, n_failed = extras["hasten_subtest"]
+        object.__setattr__(report.context, "kwargs", kwargs)  # pytest 9.2 takes the repr of them once more
+        counts = _subtest_counts(config)
+        if counts is not None and n_failed:
+            counts[getattr(report, "id", report.nodeid)] = n_failed
 
 
 def catalog_build(

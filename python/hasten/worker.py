@@ -220,7 +220,10 @@ class Worker:
         text = self.take_text()
         if text:
             self.events.append(("t", text))
-        return [("r", hook(config=self.config, report=e[1])) if e[0] == "r" else e for e in self.events]
+        return [
+            ("r", wire.with_extras(hook(config=self.config, report=e[1]), e[1], self.config)) if e[0] == "r" else e
+            for e in self.events
+        ]
 
     def _end_damaged(self) -> None:
         """No test after this one could be run as it should be: another worker takes over, the reason goes with the crash."""
