@@ -83,6 +83,9 @@ void totals_fill(struct run *run)
                                   .over_ns = now};
     add_tests(run);
     add_workers(run);
+    if (run->n_interrupts > 1 && run->has_journal && !run->journal.in_memory)
+        snprintf(t->note, sizeof t->note, "stopped at once; hasten run --resume goes on with the %u tests that have no result",
+                 results_missing(run));
     if (run->has_journal && run->journal.in_memory && run->journal.trouble.text[0])
         snprintf(t->note, sizeof t->note, "no journal on disk: %.400s", run->journal.trouble.text);
 }

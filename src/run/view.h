@@ -32,6 +32,7 @@ struct view_worker {
 
 struct run_view {
     enum view_phase phase;
+    bool stopping; /* Ctrl-C was pressed: what runs comes to its end, nothing new starts */
     uint64_t elapsed_ns; /* since hasten started */
     uint32_t n_total;
     uint32_t n_done;

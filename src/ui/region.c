@@ -130,6 +130,9 @@ static void describe_time(struct parts *parts, const struct run_view *view)
     if (view->phase == VIEW_FINISHING) {
         part = add_part(parts, 2, NULL);
         snprintf(part->text, sizeof part->text, "finishing");
+    } else if (view->stopping) {
+        part = add_part(parts, 2, NULL);
+        snprintf(part->text, sizeof part->text, "stopping; Ctrl-C again: at once");
     } else if (view->eta_ns) {
         part = add_part(parts, 2, NULL);
         snprintf(part->text, sizeof part->text, "~%s left%s", units_about(time, view->eta_ns),

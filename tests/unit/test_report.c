@@ -1,6 +1,5 @@
 #include "harness.h"
 
-#include "ui/github.h"
 #include "ui/report.h"
 #include "ui/text.h"
 #include "ui/units.h"
@@ -113,6 +112,20 @@ static void test_report_of_one_worker_compares_with_nothing(void **state)
     assert_report(&totals, 80, "");
 }
 
+static void test_report_leaves_out_a_comparison_that_says_nothing(void **state)
+{
+    struct report_totals totals = typical;
+
+    (void)state;
+    totals.wall_ns = 12300 * MS_NS; /* 1.049 times */
+    assert_report(&totals, 80, "hasten: 12.3 s; 4 workers, 6% idle\n");
+    assert_report(&totals, 30, "hasten: 12.3 s\n");
+    totals.wall_ns = 30000 * MS_NS;
+    assert_report(&totals, 80, "hasten: 30.0 s; 4 workers, 6% idle\n");
+    totals.wall_ns = 12285 * MS_NS;
+    assert_report(&totals, 80, "hasten: 12.3 s; one worker would take about 12.9 s (1.1x); 4 workers, 6% idle\n");
+}
+
 static void test_report_names_only_tests_worth_it(void **state)
 {
     struct report_totals totals = typical;
@@ -152,43 +165,6 @@ static void test_report_is_coloured_only_when_asked(void **state)
     str_release(&out);
 }
 
-static void assert_annotation(const struct github_annotation *annotation, const char *wanted)
-{
-    struct str out = STR_INIT;
-
-    github_add_error(&out, annotation);
-    assert_string_equal(str_text(&out), wanted);
-    str_release(&out);
-}
-
-static void test_github_escapes_what_would_end_a_part(void **state)
-{
-    const struct github_annotation full = {.path = "tests/a,b:c%.py",
-                                           .line = 12,
-                                           .title = "test_x[a:b,c]\nd",
-                                           .message = "100% sure: 1 == 2,\r\nreally"};
-    const struct github_annotation titled = {.title = "t", .message = ""};
-    const struct github_annotation bare = {.message = "no place"};
-
-    (void)state;
-    assert_annotation(&full, "::error file=tests/a%2Cb%3Ac%25.py,line=12,title=test_x[a%3Ab%2Cc]%0Ad::"
-                             "100%25 sure: 1 == 2,%0D%0Areally\n");
-    assert_annotation(&titled, "::error title=t::\n");
-    assert_annotation(&bare, "::error::no place\n");
-}
-
-static void test_github_is_on_only_when_the_runner_says_so(void **state)
-{
-    (void)state;
-    unsetenv("GITHUB_ACTIONS");
-    assert_false(github_is_on());
-    setenv("GITHUB_ACTIONS", "false", 1);
-    assert_false(github_is_on());
-    setenv("GITHUB_ACTIONS", "true", 1);
-    assert_true(github_is_on());
-    unsetenv("GITHUB_ACTIONS");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,10 +173,9 @@ int main(void)
         cmocka_unit_test(test_units_count_groups_digits),
         cmocka_unit_test(test_report_says_what_one_worker_would_take),
         cmocka_unit_test(test_report_of_one_worker_compares_with_nothing),
+        cmocka_unit_test(test_report_leaves_out_a_comparison_that_says_nothing),
         cmocka_unit_test(test_report_names_only_tests_worth_it),
         cmocka_unit_test(test_report_is_coloured_only_when_asked),
-        cmocka_unit_test(test_github_escapes_what_would_end_a_part),
-        cmocka_unit_test(test_github_is_on_only_when_the_runner_says_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
