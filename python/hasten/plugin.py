@@ -173,8 +173,9 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     if not _wanted():
         return
-    from hasten import options
+    from hasten import fuse, options
 
+    fuse.install(pluginmanager)
     options.add(parser, group, pluginmanager)
 
 
