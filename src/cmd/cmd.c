@@ -8,6 +8,9 @@
 
 static const struct cmd commands[] = {
     {"run", "run a pytest suite in parallel: hasten run [options] [pytest arguments]", cmd_run, false},
+    {"history", "the last runs of a project", cmd_history, false},
+    {"slow", "the tests that take longest", cmd_slow, false},
+    {"flaky", "tests whose outcome changes", cmd_flaky, false},
     {"engine", "", cmd_engine, true},
 };
 
