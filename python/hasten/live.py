@@ -14,7 +14,7 @@ import pytest
 from _pytest.terminal import TerminalReporter
 
 SUMMARIES = {"failed": "summary_failures", "error": "summary_errors"}  # in the order of a test's reports
-SCREENS = ("sugar", "pretty", "rich", "progress-tui")  # plugins that draw progress themselves, by entry point
+SCREENS = ("sugar", "rich")  # plugins that draw progress themselves, by entry point
 
 
 def has_own_screen(config: pytest.Config) -> bool:

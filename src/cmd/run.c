@@ -9,6 +9,7 @@
 #include "ui/report.h"
 #include "ui/timeline.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,17 @@ static void on_lend(void *self, bool lent)
     term_raw(STDIN_FILENO, !lent);
 }
 
+/* The shell writes where the region was. */
+static void on_suspend(void *self)
+{
+    struct screen *screen = self;
+
+    line_clear(&screen->line);
+    term_restore();
+    raise(SIGSTOP);
+    term_raw(STDIN_FILENO, true);
+}
+
 static void on_finished(void *self, const struct record *record, const char *id, size_t id_len, const char *text,
                         size_t text_len)
 {
@@ -149,6 +161,12 @@ static void print_totals(const struct run_totals *totals)
     str_release(&text);
 }
 
+static bool can_be_live(void)
+{
+    return term_is_tty(STDOUT_FILENO) && term_is_tty(STDIN_FILENO) && term_is_foreground(STDIN_FILENO) && !term_is_dumb() &&
+           !getenv("CI");
+}
+
 static uint64_t seed(void)
 {
     const char *text = getenv("HASTEN_TEST_SEED");
@@ -174,7 +192,7 @@ static int run(const struct run_options *chosen, struct timeline *timeline)
 
     open_line(&screen.line, chosen->live);
     if (chosen->live) {
-        watcher = (struct run_watcher){&screen, on_lend, on_output, on_tick, on_resized, NULL, NULL};
+        watcher = (struct run_watcher){&screen, on_lend, on_output, on_tick, on_resized, on_suspend, NULL, NULL};
         term_raw(STDIN_FILENO, true);
     }
     if (timeline) {
@@ -239,8 +257,7 @@ int cmd_run(int argc, char **argv)
         .pytest_args = (char *const *)(uintptr_t)rest.items,
         .n_pytest_args = rest.n,
         .resume = args.resume,
-        .live = !args.plain_screen && term_is_tty(STDOUT_FILENO) && term_is_tty(STDIN_FILENO) && !term_is_dumb() &&
-                !getenv("CI"),
+        .live = !args.plain_screen && can_be_live(),
         .seed = seed(),
         .reporter_chan = -1,
         .template_chan = -1,

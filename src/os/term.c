@@ -30,6 +30,13 @@ static bool equals(const char *name, const char *wanted)
     return value && strcmp(value, wanted) == 0;
 }
 
+bool term_is_foreground(int fd)
+{
+    const pid_t group = tcgetpgrp(fd);
+
+    return group < 0 || group == getpgrp();
+}
+
 bool term_is_dumb(void)
 {
     return !is_set("TERM") || equals("TERM", "dumb");

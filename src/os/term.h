@@ -15,6 +15,9 @@ struct term_size {
 
 bool term_is_tty(int fd);
 
+/* This process may change fd's terminal: it is not in the background of a shell. True for what is no terminal of ours. */
+bool term_is_foreground(int fd);
+
 /* TERM is unset, empty or "dumb": no cursor movement, so no live region. */
 bool term_is_dumb(void);
 

@@ -49,6 +49,7 @@ struct run_watcher {
     void (*output)(void *self, const char *bytes, size_t n); /* pytest printed this (live only) */
     void (*tick)(void *self, const struct run_view *view);   /* about 10 times a second (live only) */
     void (*resized)(void *self, uint32_t columns, uint32_t rows);
+    void (*suspend)(void *self); /* Ctrl-Z: stops this process, and returns when it goes on (live only) */
     void (*finished)(void *self, const struct record *record, const char *id, size_t id_len, const char *text,
                      size_t text_len); /* one test has its result; text: of a crash, else empty */
     void (*worker)(void *self, uint32_t slot, uint64_t up_ns, uint64_t down_ns); /* at the end, for each that lived */

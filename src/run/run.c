@@ -271,6 +271,8 @@ static void read_signals(struct run *run)
                 term_set_size(run->pty, size);
             if (run->watcher->resized)
                 run->watcher->resized(run->watcher->self, size.columns, size.rows);
+        } else if (signal == SIGTSTP) {
+            run->watcher->suspend(run->watcher->self);
         } else if (signal == SIGINT && run->plain) {
             kill(run->reporter.pid, SIGINT);
             run->n_interrupts++;
@@ -467,7 +469,8 @@ static void end_everything(struct run *run)
         child_end_all(300);
 }
 
-static int open_signals(void)
+/* Ctrl-Z is ours only where there is a screen to be taken off first. */
+static int open_signals(bool suspend)
 {
     sigset_t set;
 
@@ -477,6 +480,8 @@ static int open_signals(void)
     sigaddset(&set, SIGHUP);
     sigaddset(&set, SIGWINCH);
     sigaddset(&set, SIGCHLD);
+    if (suspend)
+        sigaddset(&set, SIGTSTP);
     sigprocmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGTTOU, SIG_IGN);
@@ -547,7 +552,7 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
     int code = 0;
 
     *totals = (struct run_totals){0};
-    run.signals = open_signals();
+    run.signals = open_signals(watcher->suspend != NULL);
     child_adopt_orphans();
     snprintf(run.crash_dir, sizeof run.crash_dir, "%.90s/hasten-XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
     if (!mkdtemp(run.crash_dir))

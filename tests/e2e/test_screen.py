@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from conftest import INHERITED, TAG, find_program, read_cases, tagged
+from conftest import INHERITED, TAG, find_program, read_cases, tagged, wait_until
 
 REGION = re.compile(r"\x1b7\x1b\[m\x1b\[\?7l(.*?)\x1b\[\?7h\x1b8", re.DOTALL)
 CONTROL = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[78D])")
@@ -271,14 +271,31 @@ def test_ctrl_c_ends_with_2_and_leaves_the_terminal_as_it_was(suite, on_terminal
     assert ("hasten run --resume" in terminal.text) == (times == 2), terminal.text
 
 
+def test_ctrl_z_gives_the_terminal_back_until_it_goes_on(suite, on_terminal):
+    terminal = on_terminal(suite(FAILING), "-n2")
+    terminal.wait_for("24/25")
+    terminal.type("\x1a")
+    stat = Path(f"/proc/{terminal.process.pid}/stat")
+    wait_until(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 20, "stopped")
+    while terminal.read():
+        pass
+    assert terminal.echoes
+    assert terminal.output.endswith("\x1b[J\x1b8")  # the region is gone
+    n = len(terminal.raw)
+    terminal.process.send_signal(signal.SIGCONT)
+    wait_until(lambda: terminal.read() and REGION.search(terminal.raw[n:].decode(errors="replace")), 20, "the region")
+    assert not terminal.echoes
+    terminal.release()
+    assert terminal.finish().status == 1
+
+
 def test_a_resize_reaches_pytest_and_the_region(suite, on_terminal):
     terminal = on_terminal(suite(FAILING), "-n2", columns=80)
     terminal.wait_for("24/25")
     terminal.resize(50, 12)
-    terminal.process.send_signal(signal.SIGWINCH)
     n = len(terminal.raw)
-    while not REGION.search(terminal.raw[n:].decode(errors="replace")):
-        terminal.read()
+    terminal.process.send_signal(signal.SIGWINCH)
+    wait_until(lambda: terminal.read() and REGION.search(terminal.raw[n:].decode(errors="replace")), 20, "the region")
     assert max(map(len, terminal.region.split("\n"))) < 50
     terminal.release()
     lines = terminal.finish().text.split("\n")
@@ -334,6 +351,18 @@ def test_another_terminal_reporter_is_left_alone(suite, on_terminal):
     text = terminal.finish().text
     assert "my own failures" in text and "= ERRORS =" in text
     assert re.search(r"(?m)^[.FE]{10}", text), text
+
+
+def test_a_debugger_in_a_worker_gets_the_keys(suite, on_terminal):
+    tests = "def test_a():\n    value = 6\n    breakpoint()\ndef test_b(): pass\n"
+    terminal = on_terminal(suite({"test_a.py": tests}), "-n2")
+    terminal.wait_for("(Pdb)")
+    wait_until(lambda: not termios.tcgetattr(terminal.slave)[3] & termios.ISIG, 20, "all keys lent")
+    terminal.type("p value * 7\r")
+    terminal.wait_for("42")
+    terminal.type("c\r")
+    assert terminal.finish().status == 0, terminal.text
+    assert "2 passed" in terminal.text
 
 
 def test_a_debugger_gets_the_keys(suite, on_terminal):
