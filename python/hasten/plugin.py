@@ -23,6 +23,7 @@ class State:
     reporter_chan: int = -1  # to the supervisor
     template_chan: int = -1
     life: int = -1  # its end of file means that the supervisor is gone
+    crash_dir: str = ""  # where workers leave the stacks of crashes
     start: str = "template"  # or "early"
     terminal_out: int = -1  # a worker's standard output as it was before capture and /dev/null
     n_workers: int = 0
@@ -39,6 +40,7 @@ state = State()
 
 def _adopt_channels() -> None:
     """Takes the supervisor's channels over from the environment, before anything else can inherit them."""
+    state.crash_dir = os.environ.pop("HASTEN_CRASH_DIR", "")
     text = os.environ.pop("HASTEN_CHANNELS", None)
     state.start = os.environ.pop("HASTEN_START", "") or ""
     state.live = os.environ.pop("HASTEN_LIVE", None) is not None

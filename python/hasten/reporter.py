@@ -211,7 +211,7 @@ class Reporter:
         factory = getattr(self.config, "_tmp_path_factory", None)
         if factory is not None:
             base = str(factory.getbasetemp())
-        return {**node.workerinput, "hasten_basetemp": base, "hasten_crash_dir": os.environ.get("HASTEN_CRASH_DIR", "")}
+        return {**node.workerinput, "hasten_basetemp": base, "hasten_crash_dir": state.crash_dir}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> bool:

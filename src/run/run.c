@@ -358,6 +358,7 @@ static void maybe_end(struct run *run)
         quit_template(run);
         return;
     }
+    record.call_ns = clock_cpu_ns();
     journal_add(&run->journal, &record, NULL);
     run->ended = true;
     run->ended_ns = clock_now_ns();

@@ -36,7 +36,7 @@ enum record_type {
     RECORD_NODE_DOWN,    /* a worker has ended; payload: its workeroutput, or empty when it died */
     RECORD_INTERRUPT,    /* the run is stopped; payload: "kind\nexit status or nothing\nmessage" */
     RECORD_NOTE,         /* one line of text of ours for people */
-    RECORD_END,          /* every item has a result or the run was stopped; nothing follows */
+    RECORD_END,          /* every item has a result or the run was stopped; nothing follows. call_ns: the supervisor's CPU */
 };
 
 enum record_outcome {
