@@ -51,6 +51,10 @@ def _adopt_channels() -> None:
         if fd >= 0:
             os.set_inheritable(fd, False)
     state.started_by_program = True
+    if state.life >= 0:
+        from hasten import _native
+
+        _native.die_with(state.life)  # while plugins and conftests are imported nobody reads the channels
 
 
 def console_main() -> int:

@@ -76,6 +76,8 @@ def before_conftests(config: pytest.Config) -> None:
     if state.start == "early" and state.reporter_chan >= 0 and threading.active_count() > 1:
         state.start = "spawn"  # a plugin has started threads already: no fork of this process is safe
     _show_controller(known, plan.n_workers)
+    if state.reporter_chan >= 0 and state.template_chan < 0:
+        return  # a reporter in the place of one that was killed: there is nothing to split
     if spawned:
         from hasten import template
 

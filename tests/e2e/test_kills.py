@@ -55,8 +55,9 @@ def check_all(run: Run, passed: set[str]) -> None:
     assert run.status == 0, run.describe()
 
 
-def test_reporter_killed_while_tests_run(suite, start_hasten):
-    run = start_hasten(suite({"test_k.py": SUITE}), "-n2")
+@pytest.mark.parametrize("start", ["template", "early", "spawn"])
+def test_reporter_killed_while_tests_run(suite, start_hasten, start):
+    run = start_hasten(suite({"test_k.py": SUITE}), "-n2", f"--start={start}")
     all_quick_done(run)
     os.kill(run.reporter_pid, signal.SIGKILL)
     run.wait_event("pytest_start", 2)
@@ -115,7 +116,7 @@ def test_template_killed_while_tests_are_collected(suite, start_hasten):
     check_all(run.finish(), {"test_a", "test_b"})
 
 
-@pytest.mark.parametrize("start", ["template", "early"])
+@pytest.mark.parametrize("start", ["template", "early", "spawn"])
 def test_worker_killed_from_outside(suite, start_hasten, start):
     run = start_hasten(suite({"test_k.py": SUITE}), "-n2", f"--start={start}")
     all_quick_done(run)
@@ -128,8 +129,9 @@ def test_worker_killed_from_outside(suite, start_hasten, start):
     assert run.status == 1
 
 
-def test_early_workers_killed_while_they_collect(suite, start_hasten):
-    run = start_hasten(suite({"test_k.py": SLOW_COLLECTION}), "-n2", "--start=early")
+@pytest.mark.parametrize("start", ["early", "spawn"])
+def test_workers_killed_while_they_collect_for_themselves(suite, start_hasten, start):
+    run = start_hasten(suite({"test_k.py": SLOW_COLLECTION}), "-n2", f"--start={start}")
     wait_until(lambda: len(run.wait_file("collecting").split()) == 2, 20, "two workers that collect")
     for pid in (run.folder / "collecting").read_text().split():
         os.kill(int(pid), signal.SIGKILL)
@@ -154,9 +156,22 @@ def test_supervisor_killed_while_tests_are_collected(suite, start_hasten):
     kill_supervisor(run)
 
 
-def test_supervisor_killed_while_early_workers_collect(suite, start_hasten):
-    run = start_hasten(suite({"test_k.py": SLOW_COLLECTION}), "-n2", "--start=early")
+@pytest.mark.parametrize("start", ["early", "spawn"])
+def test_supervisor_killed_while_workers_collect_for_themselves(suite, start_hasten, start):
+    run = start_hasten(suite({"test_k.py": SLOW_COLLECTION}), "-n2", f"--start={start}")
     wait_until(lambda: len(run.wait_file("collecting").split()) == 2, 20, "two workers that collect")
+    kill_supervisor(run)
+
+
+def test_supervisor_killed_while_conftests_are_imported(suite, start_hasten):
+    run = start_hasten(suite({"conftest.py": SLOW_COLLECTION, "test_k.py": "def test_a(): pass\n"}), "-n2")
+    run.wait_file("collecting")
+    kill_supervisor(run)
+
+
+def test_supervisor_killed_while_pytest_runs_everything_itself(suite, start_hasten):
+    run = start_hasten(suite({"test_k.py": SUITE}), "-n0")
+    run.wait_file("held")
     kill_supervisor(run)
 
 
@@ -175,6 +190,7 @@ def test_supervisor_killed_while_tests_run_then_resumed(suite, start_hasten, run
     run = start_hasten(folder, "-n2")
     run.wait_file("stubborn")
     run.wait_file("held")
+    run.wait_event("result")
     # Only results that the loop has had its next turn after are surely in the journal.
     settled = time.monotonic_ns()
     wait_until(lambda: time.monotonic_ns() - settled > 100_000_000, 1, "some turns of the loop")
