@@ -169,3 +169,14 @@ uint64_t cpu_private_bytes(int pid)
         fclose(f);
     return sum;
 }
+
+uint64_t cpu_waited_ns(void)
+{
+    char line[128];
+    unsigned long long ran;
+    unsigned long long waited;
+
+    if (!read_line("/proc/self/schedstat", line, sizeof line) || sscanf(line, "%llu %llu", &ran, &waited) != 2)
+        return 0;
+    return waited;
+}

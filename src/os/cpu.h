@@ -16,4 +16,7 @@ void cpu_limits(struct cpu_limits *limits);
 /* Private (not shared with a parent or sibling) memory of a process in bytes; 0 when it cannot be read. */
 uint64_t cpu_private_bytes(int pid);
 
+/* How long this process's main thread was ready to run and had no core; 0 where the kernel does not tell. */
+uint64_t cpu_waited_ns(void);
+
 #endif

@@ -4,6 +4,7 @@
 #include "py/native.h"
 
 #include "base/clock.h"
+#include "os/cpu.h"
 #include "run/segment.h"
 
 #include <time.h>
@@ -275,6 +276,7 @@ static PyObject *native_worker_leave(PyObject *self, PyObject *args)
 {
     (void)self;
     (void)args;
+    atomic_store_explicit(&mine.slot->waited_ns, cpu_waited_ns(), memory_order_relaxed);
     atomic_store_explicit(&mine.slot->leaving_ns, clock_now_ns(), memory_order_relaxed);
     atomic_store_explicit(&mine.slot->state, SLOT_LEAVING, memory_order_release);
     Py_RETURN_NONE;

@@ -61,7 +61,7 @@ struct run_totals {
     bool distributed;  /* false: pytest ran everything itself */
     bool quiet;
     uint64_t wall_ns;
-    uint64_t tests_ns; /* sum of all phases of the tests that ran now */
+    uint64_t tests_ns; /* sum of all phases of the tests that ran now, without what workers waited for a core */
     uint64_t start_ns; /* from start to the first worker */
     uint64_t idle_ns;  /* of all workers while tests were running */
     uint64_t span_ns;  /* first worker up to last worker down */

@@ -25,7 +25,7 @@
 #include "run/ring.h"
 #include "sched/range.h"
 
-#define SEGMENT_MAGIC "hsseg 01"
+#define SEGMENT_MAGIC "hsseg 02"
 #define SEGMENT_NO_ITEM UINT32_MAX
 #define SEGMENT_RING_BYTES (256u * 1024u)
 
@@ -57,6 +57,7 @@ struct slot {
     _Atomic uint32_t n_done;
     _Atomic uint64_t busy_ns;     /* time inside tests */
     _Atomic uint64_t leaving_ns;  /* clock_now_ns when it had no more tests */
+    _Atomic uint64_t waited_ns;   /* ready to run without a core, up to then */
 };
 
 struct segment {

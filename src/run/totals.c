@@ -51,6 +51,7 @@ static void add_workers(struct run *run)
     struct run_totals *t = run->totals;
     uint64_t last_down = 0;
     uint64_t busy = 0;
+    uint64_t waited = 0;
 
     for (uint32_t i = 0; i < run->n_used; i++) {
         const struct worker *worker = &run->workers[i];
@@ -58,9 +59,11 @@ static void add_workers(struct run *run)
         if (worker->down_ns > last_down)
             last_down = worker->down_ns;
         busy += atomic_load_explicit(&segment_slot(&run->segment, i)->busy_ns, memory_order_relaxed);
+        waited += atomic_load_explicit(&segment_slot(&run->segment, i)->waited_ns, memory_order_relaxed);
         if (run->watcher->worker && worker->pid)
             run->watcher->worker(run->watcher->self, i, worker->up_ns, worker->down_ns ? worker->down_ns : clock_now_ns());
     }
+    t->tests_ns -= waited < t->tests_ns ? waited : t->tests_ns; /* one worker would not have had to wait */
     t->n_workers = run->n_workers < run->n_used ? run->n_workers : run->n_used;
     t->span_ns = last_down > run->first_up_ns ? last_down - run->first_up_ns : 0;
     t->idle_ns = t->span_ns * t->n_workers > busy ? t->span_ns * t->n_workers - busy : 0;
