@@ -54,7 +54,8 @@ static int print_help(void)
     puts("usage: hasten run [options] [pytest arguments]\n");
     puts("Runs a pytest suite in parallel: imports and collects once, forks, shares the work. Also understood, with\n"
          "pytest-xdist's meaning: -n auto|logical|N (default auto), --dist MODE, --maxprocesses, --max-worker-restart;\n"
-         "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early, --slow-exit.\n");
+         "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early|spawn, --no-fuse,\n"
+         "--slow-exit.\n");
     fputs(str_text(&text), stdout);
     str_release(&text);
     return CMD_OK;
