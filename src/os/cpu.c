@@ -25,7 +25,7 @@ static uint32_t count_physical(const cpu_set_t *set)
         char path[96];
         char line[128];
 
-        if (!CPU_ISSET(cpu, set))
+        if (!CPU_ISSET((size_t)cpu, set))
             continue;
         snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
         /* Counted at the first sibling that we may use; a list such as "0,4" or "0-1" begins with the lowest one. */
@@ -34,7 +34,7 @@ static uint32_t count_physical(const cpu_set_t *set)
             continue;
         }
         int first = atoi(line);
-        if (first == cpu || first >= CPU_SETSIZE || !CPU_ISSET(first, set))
+        if (first == cpu || first >= CPU_SETSIZE || !CPU_ISSET((size_t)first, set))
             n++;
     }
     return n ? n : 1;

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/trace.h"
+#include "store/runs.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,33 +28,16 @@ static void add_header(struct run *run)
     str_release(&text);
 }
 
-/* rootdir/.hasten/runs, which git ignores; false when it cannot be made. */
-static bool make_folders(const struct run *run, char *path, size_t size)
-{
-    char ignore[4352];
-    FILE *f;
-
-    snprintf(path, size, "%.4096s/.hasten", run->config.rootdir);
-    if (mkdir(path, 0777) != 0 && errno != EEXIST)
-        return false;
-    snprintf(ignore, sizeof ignore, "%.4200s/.gitignore", path);
-    if (access(ignore, F_OK) != 0 && (f = fopen(ignore, "we"))) {
-        fputs("*\n", f);
-        fclose(f);
-    }
-    snprintf(path, size, "%.4096s/.hasten/runs", run->config.rootdir);
-    return mkdir(path, 0777) == 0 || errno == EEXIST;
-}
-
 int results_open(struct run *run, struct err *err)
 {
     char folder[4200];
     const char *path = NULL;
 
-    if (make_folders(run, folder, sizeof folder)) {
+    if (runs_make_folder(run->config.rootdir, folder, sizeof folder)) {
         snprintf(run->journal_path, sizeof run->journal_path, "%.4200s/%llu-%d.journal", folder,
                  (unsigned long long)(clock_wall_ns() / 1000000), (int)getpid());
         path = run->journal_path;
+        runs_prune(folder);
     }
     if (journal_open(&run->journal, path, err) < 0)
         return -1;

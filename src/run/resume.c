@@ -4,35 +4,13 @@
  */
 #include "run/state.h"
 
-#include <dirent.h>
+#include "store/runs.h"
+
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-/* The newest journal in folder but our own; false when there is none. */
-static bool newest(const struct run *run, const char *folder, char *path, size_t size)
-{
-    DIR *dir = opendir(folder);
-    const char *own = strrchr(run->journal_path, '/');
-    unsigned long long best = 0;
-    struct dirent *e;
-
-    while (dir && (e = readdir(dir))) {
-        char *end;
-        const unsigned long long at = strtoull(e->d_name, &end, 10);
-        const char *suffix = strrchr(e->d_name, '.');
-
-        if (*end != '-' || !suffix || strcmp(suffix, ".journal") || (own && !strcmp(e->d_name, own + 1)) || at <= best)
-            continue;
-        best = at;
-        snprintf(path, size, "%s/%s", folder, e->d_name);
-    }
-    if (dir)
-        closedir(dir);
-    return best != 0;
-}
 
 struct old {
     struct catalog catalog;
@@ -112,7 +90,7 @@ int results_resume(struct run *run, struct err *err)
     int fd;
 
     snprintf(folder, sizeof folder, "%.4096s/.hasten/runs", run->config.rootdir);
-    if (!newest(run, folder, path, sizeof path)) {
+    if (!runs_newest(folder, run->journal_path, path, sizeof path)) {
         launch_note(run, "hasten: nothing to resume in %s; running everything", folder);
         return 0;
     }
