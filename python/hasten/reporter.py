@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from _pytest.reports import TestReport
 
-from hasten import _native, live, wire
+from hasten import _native, junit, live, wire
 from hasten.plugin import release_collector, shelter_objects, state
 from hasten.xdist import Node, NodeManager
 
@@ -32,6 +32,15 @@ def install(config: pytest.Config) -> None:
     reporter = Reporter(config)
     config.pluginmanager.register(reporter, "dsession")
     _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, reporter.settings().encode("utf-8", "surrogateescape"))
+
+
+def _node_id(text: str) -> Any:
+    """A node id as pytest's own tables have it: a class of its own since 9.2."""
+    try:
+        from _pytest.nodeid import NodeId
+    except ImportError:
+        return text
+    return NodeId.parse(text)
 
 
 class _RelayedRepr:
@@ -88,7 +97,7 @@ class Dots:
         """False when the hooks have to be called after all."""
         tr = self.tr
         if self.last_failed:
-            self.last_failed.pop(nodeid, None)
+            self.last_failed.pop(getattr(reports[1], "_id", nodeid), None)
         setup, call, teardown = reports
         tr._tests_ran = True
         tr._current_logreport = teardown
@@ -128,6 +137,7 @@ class Reporter:
         self.relayed = ""
         self.dots: Dots | None = None
         self.live: live.Live | None = None
+        self.junit = junit.Player(config)
         self.testrunuid = config.getoption("testrunuid", None) or uuid.uuid4().hex
         self.handlers = {
             _native.RECORD_CATALOG: self.on_catalog,
@@ -266,7 +276,7 @@ class Reporter:
     def _raise(self, interrupt: dict[str, Any]) -> None:
         kind, text = interrupt["kind"], interrupt["text"]
         if kind == "usage":
-            raise pytest.UsageError(*text.split("\n"))
+            raise pytest.UsageError(*text.split(wire.SEPARATOR))
         if kind == "exit":
             raise pytest.exit.Exception(text, interrupt["code"])
         if kind == "keyboard":
@@ -328,7 +338,7 @@ class Reporter:
         """--nf: the collected ids are known here as in a single process."""
         plugin = self.config.pluginmanager.getplugin("nfplugin")
         if plugin is not None and hasattr(plugin, "cached_nodeids"):
-            plugin.cached_nodeids.update(self.ids)
+            plugin.cached_nodeids.update(map(_node_id, self.ids))
 
     @pytest.hookimpl(trylast=True)
     def pytest_plugin_registered(self) -> None:
@@ -418,6 +428,8 @@ class Reporter:
                         "location": event[4],
                     }
                 )
+            elif kind in ("g", "a"):
+                self.junit.play(event, node)
             elif kind == "t":
                 self._write(event[1])
 

@@ -29,7 +29,7 @@ def _auto(option: Any) -> int:
     return max(1, min(n, limits["quota"] or n))
 
 
-def _flush() -> None:
+def flush() -> None:
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         try:
             if stream is not None:
@@ -130,7 +130,7 @@ def _show_worker(option: Any) -> None:
 
 def _split() -> str:
     """Forks the template off. Returns this process's role."""
-    _flush()
+    flush()
     pid = _native.fork()
     if pid:
         state.role = "reporter"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, split, wire
+from hasten import _native, junit, split, wire
 from hasten.debug import Debugging, Terminal
 from hasten.once import Once
 from hasten.plugin import leave, release_collector, shelter_objects, state
@@ -132,6 +132,42 @@ def _quiet_stdout() -> None:
         pass
 
 
+class Held:
+    """While this process configures, what it writes leads nowhere: the reporter, which configures too, writes the same."""
+
+    def __init__(self) -> None:
+        self.real: dict[int, int] = {}
+        split.flush()
+        null = os.open(os.devnull, os.O_WRONLY)
+        for fd in (1, 2):
+            try:
+                self.real[fd] = os.dup(fd)
+                os.dup2(null, fd)
+            except OSError:
+                pass  # closed by whoever started us
+        os.close(null)
+
+    def release(self, config: pytest.Config) -> None:
+        split.flush()
+        for fd, real in self.real.items():
+            os.dup2(real, fd)
+            os.close(real)
+        if 2 in self.real:
+            self._show_faults(config)
+        self.real.clear()
+
+    @staticmethod
+    def _show_faults(config: pytest.Config) -> None:
+        """pytest's faulthandler plugin has taken a duplicate of stderr meanwhile."""
+        try:
+            from _pytest.faulthandler import fault_handler_stderr_fd_key as key
+        except ImportError:
+            return
+        fd = config.stash.get(key, -1)
+        if fd >= 0:
+            os.dup2(2, fd, inheritable=False)
+
+
 def _mute_terminal(config: pytest.Config) -> None:
     """The terminal reporter stays (assertion details ask for its writer) and reports nothing."""
     tr = config.pluginmanager.getplugin("terminalreporter")
@@ -191,6 +227,7 @@ def _become(config: pytest.Config, template: Template, workerinput: dict[str, An
     config.workerinput = workerinput  # type: ignore[attr-defined]
     config.workeroutput = {}  # type: ignore[attr-defined]
     config.option.basetemp = os.path.join(workerinput["hasten_basetemp"], f"popen-{workerinput['workerid']}")
+    template.held = Held()
     template.worker = Worker(config)
     state.worker = template.worker
     config.pluginmanager.register(template, "hasten-template")
@@ -208,6 +245,7 @@ class Template:
         self.inputs = inputs
         self.worker: Any = None
         self.watch: Any = None
+        self.held: Held | None = None
         self.seeds = Seeds()
         self.events: list[tuple[Any, ...]] = []  # of collection, for the reporter
         self.n_collected = 0
@@ -218,6 +256,12 @@ class Template:
     def pytest_configure(self, config: pytest.Config) -> None:
         _mute_terminal(config)
         self.worker.take_terminal()
+        junit.install(config, self.worker.events)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionstart(self) -> None:
+        if self.held is not None:
+            self.held.release(self.config)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:

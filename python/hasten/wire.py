@@ -22,6 +22,7 @@ import pytest
 from _pytest._code.code import TerminalRepr
 from _pytest._io import TerminalWriter
 
+SEPARATOR = "\x1e"  # of the messages of one usage error
 CATALOG_MAGIC = b"hscat 01"
 _CATALOG_HEAD = struct.Struct("=8sIIQQQQ16x")
 

@@ -298,6 +298,6 @@ class Worker:
     def abort(self, exc: BaseException) -> None:
         """pytest ended with this exception before or after its own session wrapper."""
         if isinstance(exc, pytest.UsageError):
-            self._interrupt("usage", "\n".join(str(arg) for arg in exc.args))
+            self._interrupt("usage", wire.SEPARATOR.join(str(arg) for arg in exc.args))
         else:
             self._interrupt("internal", f"{type(exc).__name__}: {exc}")
