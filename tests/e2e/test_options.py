@@ -201,7 +201,7 @@ def test_junit_file_is_the_same(name: str, twins: Callable[..., Twins]) -> None:
 def test_what_is_written_without_capture_is_seen(twins: Callable[..., Twins]) -> None:
     plain, hasten = twins().run("-s", "test_plain.py")
     for text in ("printed by two", "printed by failing"):
-        assert plain.out.count(text) == hasten.out.count(text) == 1, plain.raw + hasten.raw
+        assert plain.out.count(text) == hasten.out.count(text) > 0, plain.raw + hasten.raw
     assert plain.err.count("to stderr") == hasten.err.count("to stderr") == 1, hasten.raw
 
 

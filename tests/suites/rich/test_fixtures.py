@@ -90,6 +90,20 @@ def test_properties(record_property, record_testsuite_property, record_xml_attri
     record_property("key", "value")
     record_property("number", 3)
     record_testsuite_property("suite-key", "suite-value")
+    record_xml_attribute("attribute", "of this test")
+
+
+@pytest.fixture(scope="session")
+def told_once(record_testsuite_property):
+    record_testsuite_property("told", 1)
+
+
+def test_told(told_once):
+    pass
+
+
+def test_told_again(told_once):
+    pass
 
 
 def test_caplog(caplog):
