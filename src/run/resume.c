@@ -60,6 +60,34 @@ static void take_record(struct run *run, struct old *old, struct record *record,
     results_add(run, record, payload);
 }
 
+/* Every test of that run has its result: there is nothing to go on with. */
+static bool was_finished(int fd)
+{
+    struct journal_reader reader;
+    struct catalog catalog = {0};
+    struct record record;
+    const void *payload;
+    struct err err;
+    uint8_t *seen = NULL; /* owned */
+    uint32_t n = 0;
+    bool end = false;
+
+    if (journal_reader_open(&reader, fd, &err) < 0)
+        return false;
+    while (journal_read(&reader, &record, &payload, &err) > 0) {
+        if (record.type == RECORD_CATALOG && !seen && catalog_open(&catalog, payload, record.size, &err) == 0)
+            seen = hs_alloc((size_t)catalog.n_items + 1);
+        if ((record.type == RECORD_TEST || record.type == RECORD_CRASH) && seen && record.item < catalog.n_items) {
+            n += !seen[record.item];
+            seen[record.item] = 1;
+        }
+        end = record.type == RECORD_END;
+    }
+    journal_reader_close(&reader);
+    free(seen);
+    return end && n == catalog.n_items;
+}
+
 static int read_old(struct run *run, int fd, struct old *old, struct err *err)
 {
     struct journal_reader reader;
@@ -95,6 +123,11 @@ int results_resume(struct run *run, struct err *err)
         return 0;
     }
     fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && was_finished(fd)) {
+        launch_note(run, "hasten: the last run here was finished: nothing to resume; running everything");
+        close(fd);
+        return 0;
+    }
     code = fd < 0 ? err_set(err, "cannot open '%s'", path) : read_old(run, fd, &old, err);
     if (code < 0)
         launch_note(run, "hasten: %s; what it holds is used up to there", err->text);
