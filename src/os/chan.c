@@ -73,6 +73,9 @@ int chan_recv(int chan, int wait_ms, struct chan_msg *msg, void *data, size_t *n
     if (polled == 0)
         return -EAGAIN;
     got = recvmsg(chan, &head, MSG_CMSG_CLOEXEC);
+    /* The other end was closed with messages of ours unread: said once, and before what it had sent to us. */
+    if (got < 0 && errno == ECONNRESET)
+        got = recvmsg(chan, &head, MSG_CMSG_CLOEXEC);
     if (got < 0)
         return errno == ECONNRESET ? 0 : -errno;
     if (got == 0)
