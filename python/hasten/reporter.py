@@ -167,6 +167,8 @@ class Reporter:
         if not 0 <= float(own_timeout) < 1e9:
             raise pytest.UsageError(f"--timeout: {timeout} is no time limit; write seconds, 0 for none")
         in_order = any(getattr(option, name, None) for name in ("failedfirst", "newfirst"))
+        if option.dist == "each":
+            state.asked = state.n_workers  # as many as asked for, whatever pays
         values = {
             "workers": state.n_workers,
             "dist": option.dist,
@@ -350,7 +352,7 @@ class Reporter:
         self.dots = Dots.make(self.config, self.live is None)
         node.workerinfo = {**(wire.loads(rest[-1]) if rest[-1] else {}), "id": node.gateway.id, "spec": node.gateway.spec}
         self.config.hook.pytest_testnodeready(node=node)
-        self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=list(self.ids))
+        self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=list(dict.fromkeys(self.ids)))
 
     def _node(self, slot: int) -> Node:
         if slot not in self.nodes:

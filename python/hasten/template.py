@@ -303,7 +303,7 @@ class Template:
             return True
         once.in_worker()
         self._become_worker(session, fork, limits)
-        self.worker.run(session, list(range(len(session.items))))
+        self.worker.run(session, list(range(len(session.items))) * self._n_copies())
         return True
 
     def _become_worker(self, session: pytest.Session, fork: tuple[int, ...], limits: dict[int, int]) -> None:
@@ -372,13 +372,18 @@ class Template:
             elif kind == _native.WIRE_QUIT:
                 return -1, b""
 
+    def _n_copies(self) -> int:
+        """How often each test is run: once, or by each worker."""
+        return len(self.inputs) if getattr(self.config.option, "hasten_dist", "load") == "each" else 1
+
     def _send_catalog(
         self, session: pytest.Session, chan: int, blocked: bool, wait_for_me: bool = False
     ) -> dict[int, int]:
         """Returns the time limits (ns) of the items that have one of their own."""
-        ids = [item.nodeid for item in session.items]
+        copies = range(self._n_copies())
+        ids = [item.nodeid for item in session.items] * len(copies)
         table = _Columns(self.config)
-        columns = [table.of(item, nodeid) for item, nodeid in zip(session.items, ids)]
+        columns = [table.of(item, item.nodeid, copy) for copy in copies for item in session.items]
         lines = []
         if not blocked and self.config.getoption("verbose") >= 0:
             lines = self.config.hook.pytest_report_collectionfinish(
@@ -416,11 +421,13 @@ class _Columns:
         self.scopes: dict[int, str] = {}
         self.timeouts = hasattr(config.option, "timeout") and not config.pluginmanager.hasplugin("timeout")
 
-    def of(self, item: pytest.Item, nodeid: str) -> tuple[int, int, int, int]:
+    def of(self, item: pytest.Item, nodeid: str, copy: int = 0) -> tuple[int, int, int, int]:
         path = nodeid.split("::", 1)[0]
         file = self.files.setdefault(path, len(self.files))
         group = 0
-        if self.dist in _GROUP_OF or self.dist == "loadgroup":
+        if self.dist == "each":
+            group = self.groups.setdefault(str(copy), len(self.groups))
+        elif self.dist in _GROUP_OF or self.dist == "loadgroup":
             group = self.groups.setdefault(self._group(item, nodeid), len(self.groups))
         return file, group, self._affinity(item, nodeid, path), self._timeout_ms(item)
 

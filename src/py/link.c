@@ -91,6 +91,8 @@ static bool steal(void)
         struct slot *victim = segment_slot(&mine.segment, i);
         const bool dead = atomic_load_explicit(&victim->state, memory_order_acquire) == SLOT_DEAD;
 
+        if (mine.segment.head->each && !dead)
+            continue;
         if (i != mine.index && range_steal(&mine.slot->range, &victim->range, unit, dead))
             return true;
     }

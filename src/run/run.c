@@ -41,6 +41,7 @@ static int on_config(struct run *run, const char *data, size_t n, struct err *er
     if (run->segment_fd < 0)
         return -1;
     run->segment.head->max_fail = run->config.max_fail;
+    run->segment.head->each = !strcmp(run->config.dist, "each");
     run->segment.head->timeout_ns = run->config.timeout_ms * MS;
     run->workers = hs_alloc(run->n_slots * sizeof *run->workers);
     run->configured = true;

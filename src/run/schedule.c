@@ -39,7 +39,7 @@ static enum plan_mode mode_of(const struct run *run)
     if (run->config.in_order || run->n_workers == 1)
         return PLAN_IN_ORDER;
     if (!strcmp(run->config.dist, "loadscope") || !strcmp(run->config.dist, "loadfile") ||
-        !strcmp(run->config.dist, "loadgroup"))
+        !strcmp(run->config.dist, "loadgroup") || !strcmp(run->config.dist, "each"))
         return PLAN_GROUPS;
     return PLAN_LOAD;
 }

@@ -39,7 +39,7 @@ struct segment_head {
     uint64_t rings_at;
     uint64_t ring_stride;
     uint32_t max_fail;   /* 0: no limit */
-    uint32_t reserved;
+    uint32_t each;       /* not 0: every worker has its own copy of every test; steal from the dead only */
     uint64_t timeout_ns; /* of one test, 0: none */
     _Alignas(64) _Atomic uint32_t stop; /* not 0: start no more tests */
     _Atomic uint32_t n_failed;          /* failed reports so far, as pytest's maxfail counts */
