@@ -16,9 +16,10 @@ static const struct table_column columns[] = {
 /* The last outcomes with pytest's letters, the newest one last. */
 static void outcomes(const struct history_test *test, uint32_t most, char text[N_RECENT + 1])
 {
-    static const char letters[OUTCOME_COUNT] = {[OUTCOME_PASSED] = '.',  [OUTCOME_FAILED] = 'F',  [OUTCOME_ERROR] = 'E',
-                                                [OUTCOME_SKIPPED] = 's', [OUTCOME_XFAILED] = 'x', [OUTCOME_XPASSED] = 'X',
-                                                [OUTCOME_CRASHED] = 'C', [OUTCOME_TIMEOUT] = 'T', [OUTCOME_RERUN] = 'R'};
+    static const char letters[OUTCOME_COUNT] = {
+        [OUTCOME_PASSED] = '.',  [OUTCOME_FAILED] = 'F',  [OUTCOME_ERROR] = 'E',
+        [OUTCOME_SKIPPED] = 's', [OUTCOME_XFAILED] = 'x', [OUTCOME_XPASSED] = 'X',
+        [OUTCOME_CRASHED] = 'C', [OUTCOME_TIMEOUT] = 'T', [OUTCOME_RERUN] = 'R'};
     size_t n = 0;
 
     for (uint32_t ago = most; ago-- > 0;) {
@@ -72,7 +73,8 @@ static int list(struct past *past, struct err *err)
 int cmd_flaky(int argc, char **argv)
 {
     static const struct past_verb verb = {
-        .usage = "usage: hasten flaky [options] [folder]\n\nLists tests that went from good to bad or back more than once in their last 32 runs, or\n"
+        .usage = "usage: hasten flaky [options] [folder]\n\nLists tests that went from good to bad or back more than "
+                 "once in their last 32 runs, or\n"
                  "were run again by a plugin. Under 'last' their outcomes in pytest's letters, the newest\n"
                  "one last; C: crashed, T: too long, R: run again.\n",
         .limit = 20,

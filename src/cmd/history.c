@@ -9,9 +9,9 @@
 #include <time.h>
 
 static const struct table_column columns[] = {
-    {"when", TABLE_LEFT, 0},     {"time", TABLE_RIGHT, 0},       {"passed", TABLE_RIGHT, 0},
-    {"failed", TABLE_RIGHT, 0},  {"skipped", TABLE_RIGHT, 2},    {"workers", TABLE_RIGHT, 3},
-    {"ended", TABLE_LEFT, 1},    {"arguments", TABLE_ELIDED, 0},
+    {"when", TABLE_LEFT, 0},    {"time", TABLE_RIGHT, 0},       {"passed", TABLE_RIGHT, 0},
+    {"failed", TABLE_RIGHT, 0}, {"skipped", TABLE_RIGHT, 2},    {"workers", TABLE_RIGHT, 3},
+    {"ended", TABLE_LEFT, 1},   {"arguments", TABLE_ELIDED, 0},
 };
 
 /* pytest's words for its exit statuses. */

@@ -25,10 +25,11 @@ static const struct opt options[] = {
     {OPT_HEADING, .help = "Options"},
     {OPT_U32, 'n', "limit", "N", "how many to list; 0: all", offsetof(struct past_args, limit), NULL, false},
     {OPT_TEXT, 0, "key", "TEXT",
-     "only the configuration (interpreter and pytest) whose name contains TEXT; `hasten history --json` shows their names",
+     "only the configuration (interpreter and pytest) whose name contains TEXT; `hasten history --json` shows their "
+     "names",
      offsetof(struct past_args, key), NULL, false},
-    {OPT_FLAG, 0, "json", NULL, "a JSON array, one object a line; times in seconds", offsetof(struct past_args, json), NULL,
-     false},
+    {OPT_FLAG, 0, "json", NULL, "a JSON array, one object a line; times in seconds", offsetof(struct past_args, json),
+     NULL, false},
     {OPT_FLAG, 'h', "help", NULL, "this text", offsetof(struct past_args, help), NULL, false},
 };
 
@@ -60,7 +61,8 @@ static int find(const char *folder, char path[PATH_MAX + 32], struct err *err)
         }
         slash = strrchr(top, '/');
         if (!slash || !strcmp(top, "/"))
-            return err_set(err, "no history in '%.300s' or above it; `hasten run` writes one in pytest's root folder", folder);
+            return err_set(err, "no history in '%.300s' or above it; `hasten run` writes one in pytest's root folder",
+                           folder);
         slash[slash == top] = '\0';
     }
 }
@@ -91,7 +93,8 @@ static int choose_key(struct past *past, const char *wanted, struct choice *choi
     if (history_runs(&past->history, NULL, KEYS_LOOKED_AT, choose, choice, err) < 0)
         return -1;
     if (wanted && !choice->key[0])
-        return err_set(err, "no run has a configuration like '%.200s'; `hasten history --json` shows their names", wanted);
+        return err_set(err, "no run has a configuration like '%.200s'; `hasten history --json` shows their names",
+                       wanted);
     past->key = (past->verb->every_key && !wanted) || !choice->key[0] ? NULL : choice->key;
     return 0;
 }

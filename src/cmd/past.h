@@ -34,7 +34,7 @@ int past_main(const struct past_verb *verb, int argc, char **argv);
 
 /* Begins the next object of a JSON list; the caller adds `"key":value` and ends it with "}". */
 struct str *past_json(struct past *past);
-void past_json_text(struct str *out, const char *key, const char *text, size_t n);      /* "key":"text" */
-void past_json_seconds(struct str *out, const char *key, uint64_t ns);                  /* ,"key":1.234567 */
+void past_json_text(struct str *out, const char *key, const char *text, size_t n); /* "key":"text" */
+void past_json_seconds(struct str *out, const char *key, uint64_t ns);             /* ,"key":1.234567 */
 
 #endif

@@ -34,12 +34,16 @@ static const struct opt options[] = {
     {OPT_HEADING, .help = "hasten's options (all others are pytest's: see pytest --help)"},
     {OPT_TEXT, 0, "python", "PATH", "the interpreter that runs the suite (default: the one beside hasten)",
      offsetof(struct run_args, python), NULL, false},
-    {OPT_FLAG, 0, "resume", NULL, "go on with the last run of this project that was interrupted: tests that have a result are not run again",
+    {OPT_FLAG, 0, "resume", NULL,
+     "go on with the last run of this project that was interrupted: tests that have a result are not run again",
      offsetof(struct run_args, resume), NULL, false},
-    {OPT_FLAG, 0, "verify-against-pytest", NULL, "run plain pytest too, and compare outcomes, sections and exit status test by test",
+    {OPT_FLAG, 0, "verify-against-pytest", NULL,
+     "run plain pytest too, and compare outcomes, sections and exit status test by test",
      offsetof(struct run_args, verify), NULL, false},
-    {OPT_FLAG, 0, "no-live", NULL, "no live screen: pytest's own output only", offsetof(struct run_args, plain_screen), NULL, false},
-    {OPT_TEXT, 0, "trace-out", "FILE", "write what ran when, on which worker, as a trace for ui.perfetto.dev or chrome://tracing",
+    {OPT_FLAG, 0, "no-live", NULL, "no live screen: pytest's own output only", offsetof(struct run_args, plain_screen),
+     NULL, false},
+    {OPT_TEXT, 0, "trace-out", "FILE",
+     "write what ran when, on which worker, as a trace for ui.perfetto.dev or chrome://tracing",
      offsetof(struct run_args, trace_out), NULL, false},
     {OPT_FLAG, 'h', "help", NULL, "this text", offsetof(struct run_args, help), NULL, false},
 };
@@ -52,10 +56,11 @@ static int print_help(void)
 
     opt_help(&text, &table, 80);
     puts("usage: hasten run [options] [pytest arguments]\n");
-    puts("Runs a pytest suite in parallel: imports and collects once, forks, shares the work. Also understood, with\n"
-         "pytest-xdist's meaning: -n auto|logical|N (default auto), --dist MODE, --maxprocesses, --max-worker-restart;\n"
-         "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early|spawn, --no-fuse,\n"
-         "--slow-exit.\n");
+    puts(
+        "Runs a pytest suite in parallel: imports and collects once, forks, shares the work. Also understood, with\n"
+        "pytest-xdist's meaning: -n auto|logical|N (default auto), --dist MODE, --maxprocesses, --max-worker-restart;\n"
+        "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early|spawn, --no-fuse,\n"
+        "--slow-exit.\n");
     fputs(str_text(&text), stdout);
     str_release(&text);
     return CMD_OK;
@@ -164,8 +169,8 @@ static void print_totals(const struct run_totals *totals)
 
 static bool can_be_live(void)
 {
-    return term_is_tty(STDOUT_FILENO) && term_is_tty(STDIN_FILENO) && term_is_foreground(STDIN_FILENO) && !term_is_dumb() &&
-           !getenv("CI");
+    return term_is_tty(STDOUT_FILENO) && term_is_tty(STDIN_FILENO) && term_is_foreground(STDIN_FILENO) &&
+           !term_is_dumb() && !getenv("CI");
 }
 
 static uint64_t seed(void)
@@ -253,16 +258,18 @@ int cmd_run(int argc, char **argv)
         return verify(str_text(&python), &rest, argv);
     if (args.trace_out && !(timeline = timeline_new(args.trace_out, &err)))
         return cmd_fail(CMD_USAGE, err.text);
-    status = run(&(struct run_options){
-        .python = str_text(&python),
-        .pytest_args = (char *const *)(uintptr_t)rest.items,
-        .n_pytest_args = rest.n,
-        .resume = args.resume,
-        .live = !args.plain_screen && can_be_live(),
-        .seed = seed(),
-        .reporter_chan = -1,
-        .template_chan = -1,
-    }, timeline);
+    status = run(
+        &(struct run_options){
+            .python = str_text(&python),
+            .pytest_args = (char *const *)(uintptr_t)rest.items,
+            .n_pytest_args = rest.n,
+            .resume = args.resume,
+            .live = !args.plain_screen && can_be_live(),
+            .seed = seed(),
+            .reporter_chan = -1,
+            .template_chan = -1,
+        },
+        timeline);
     str_release(&python);
     opt_list_release(&rest);
     return status;

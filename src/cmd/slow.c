@@ -67,7 +67,8 @@ static int list(struct past *past, struct err *err)
 int cmd_slow(int argc, char **argv)
 {
     static const struct past_verb verb = {
-        .usage = "usage: hasten slow [options] [folder]\n\nLists the tests that take longest, with their share of the time of all tests: means\n"
+        .usage = "usage: hasten slow [options] [folder]\n\nLists the tests that take longest, with their share of the "
+                 "time of all tests: means\n"
                  "over earlier runs, in which the last one counts most.\n",
         .limit = 20,
         .columns = columns,

@@ -156,7 +156,7 @@ static void handle(int sig, void (*handler)(int), int flags)
 static void prepare(void)
 {
     static const int deadly[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGSEGV, SIGBUS,
-                                 SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGXCPU, SIGXFSZ};
+                                 SIGILL, SIGFPE, SIGABRT, SIGSYS,  SIGXCPU, SIGXFSZ};
 
     if (saved.prepared)
         return;

@@ -61,7 +61,8 @@ static void add_workers(struct run *run)
         busy += atomic_load_explicit(&segment_slot(&run->segment, i)->busy_ns, memory_order_relaxed);
         waited += atomic_load_explicit(&segment_slot(&run->segment, i)->waited_ns, memory_order_relaxed);
         if (run->watcher->worker && worker->pid)
-            run->watcher->worker(run->watcher->self, i, worker->up_ns, worker->down_ns ? worker->down_ns : clock_now_ns());
+            run->watcher->worker(run->watcher->self, i, worker->up_ns,
+                                 worker->down_ns ? worker->down_ns : clock_now_ns());
     }
     t->tests_ns -= waited < t->tests_ns ? waited : t->tests_ns; /* one worker would not have had to wait */
     t->n_workers = run->n_workers < run->n_used ? run->n_workers : run->n_used;
@@ -87,7 +88,8 @@ void totals_fill(struct run *run)
     add_tests(run);
     add_workers(run);
     if (run->n_interrupts > 1 && run->has_journal && !run->journal.in_memory)
-        snprintf(t->note, sizeof t->note, "stopped at once; hasten run --resume goes on with the %u tests that have no result",
+        snprintf(t->note, sizeof t->note,
+                 "stopped at once; hasten run --resume goes on with the %u tests that have no result",
                  results_missing(run));
     if (run->has_journal && run->journal.in_memory && run->journal.trouble.text[0])
         snprintf(t->note, sizeof t->note, "no journal on disk: %.400s", run->journal.trouble.text);

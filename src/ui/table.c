@@ -13,7 +13,7 @@
 
 struct layout {
     uint32_t width[TABLE_MAX_COLUMNS]; /* 0: left out */
-    size_t last; /* the last column that is shown: nothing stands behind its text */
+    size_t last;                       /* the last column that is shown: nothing stands behind its text */
 };
 
 void table_init(struct table *table, const struct table_column *columns, size_t n_columns)
@@ -123,7 +123,8 @@ static void fit(const struct table *table, struct layout *layout, uint32_t colum
         uint32_t *width = &layout->width[c];
 
         if (table->columns[c].kind == TABLE_ELIDED && *width)
-            *width = *width - LEAST_ELIDED > all - columns && *width > LEAST_ELIDED ? *width - (all - columns) : LEAST_ELIDED;
+            *width = *width - LEAST_ELIDED > all - columns && *width > LEAST_ELIDED ? *width - (all - columns)
+                                                                                    : LEAST_ELIDED;
     }
 }
 
@@ -133,8 +134,8 @@ static void pad(struct str *out, uint32_t n)
         str_puts(out, " ");
 }
 
-static void add_cell(struct str *out, const struct layout *layout, size_t c, enum table_kind kind, const char *text, size_t n,
-                     bool utf8)
+static void add_cell(struct str *out, const struct layout *layout, size_t c, enum table_kind kind, const char *text,
+                     size_t n, bool utf8)
 {
     const uint32_t width = layout->width[c];
     struct str shown = STR_INIT;

@@ -18,9 +18,9 @@ struct track {
 };
 
 struct timeline {
-    FILE *file;      /* owned */
-    char *path;      /* owned */
-    uint64_t zero_ns; /* since 1970 */
+    FILE *file;           /* owned */
+    char *path;           /* owned */
+    uint64_t zero_ns;     /* since 1970 */
     struct track *tracks; /* owned */
     uint32_t n_tracks;
     bool any;        /* an event has been written */
@@ -68,7 +68,8 @@ static void add_event(struct timeline *t, const struct event *e)
     put(t);
 }
 
-static void add_span(struct timeline *t, uint32_t track, const char *cat, const char *name, uint64_t from_ns, uint64_t to_ns)
+static void add_span(struct timeline *t, uint32_t track, const char *cat, const char *name, uint64_t from_ns,
+                     uint64_t to_ns)
 {
     if (to_ns > from_ns)
         add_event(t, &(struct event){name, strlen(name), cat, track, from_ns, to_ns - from_ns, NULL});
@@ -77,7 +78,8 @@ static void add_span(struct timeline *t, uint32_t track, const char *cat, const 
 static void add_name(struct timeline *t, const char *kind, uint32_t track, const char *name)
 {
     begin(t);
-    str_addf(&t->text, "{\"ph\":\"M\",\"pid\":1,\"tid\":%u,\"name\":\"%s\",\"args\":{\"name\":\"%s\"}}", track, kind, name);
+    str_addf(&t->text, "{\"ph\":\"M\",\"pid\":1,\"tid\":%u,\"name\":\"%s\",\"args\":{\"name\":\"%s\"}}", track, kind,
+             name);
     put(t);
 }
 
@@ -195,7 +197,8 @@ static void add_course(struct timeline *t, const struct run_marks *m)
 
     for (size_t i = 0; i < HS_COUNT(spans); i++)
         if (spans[i].from && spans[i].to)
-            add_span(t, spans[i].track, "run", spans[i].name, spans[i].from - m->started_ns, spans[i].to - m->started_ns);
+            add_span(t, spans[i].track, "run", spans[i].name, spans[i].from - m->started_ns,
+                     spans[i].to - m->started_ns);
 }
 
 int timeline_end(struct timeline *t, const struct run_totals *totals, struct err *err)

@@ -47,19 +47,25 @@ def test_paths_begin_at_the_workspace(suite, run_hasten):
     folder = suite(SUITE)
     env = {"GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(folder.parent)}
     found = annotations(run_hasten(folder, "-n2", env=env))
-    assert {path for path, _, _ in found.values()} == {f"{folder.name}/tests/{name}.py" for name in ("test_a", "helper")}
+    assert {path for path, _, _ in found.values()} == {
+        f"{folder.name}/tests/{name}.py" for name in ("test_a", "helper")
+    }
 
 
 def test_no_more_than_are_shown(suite, run_hasten):
-    run = run_hasten(suite({"test_a.py": "import pytest\n@pytest.mark.parametrize('n', range(30))\ndef test(n): assert 0\n"}),
-                     "-n2", env={"GITHUB_ACTIONS": "true"})
+    run = run_hasten(
+        suite({"test_a.py": "import pytest\n@pytest.mark.parametrize('n', range(30))\ndef test(n): assert 0\n"}),
+        "-n2",
+        env={"GITHUB_ACTIONS": "true"},
+    )
     assert len(annotations(run)) == 10
 
 
 def test_a_file_that_cannot_be_imported_and_a_crash(suite, run_hasten):
     folder = suite({"test_a.py": "import no_such_module_x\n"})
     found = annotations(run_hasten(folder, "-n2", env={"GITHUB_ACTIONS": "true"}))
-    assert found["test_a.py"][0] == "test_a.py" and "no_such_module_x" in found["test_a.py"][2]
+    assert found["test_a.py"][0] == "test_a.py"
+    assert "no_such_module_x" in found["test_a.py"][2]
     folder = suite({"test_a.py": "import os\n\ndef test_dies(): os._exit(3)\ndef test_b(): pass\n"})
     found = annotations(run_hasten(folder, "-n2", env={"GITHUB_ACTIONS": "true"}))
     assert found["test_a.py::test_dies"][0] == "test_a.py"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 
@@ -21,7 +22,12 @@ SUITE = {
 
 def says(folder, *args, status=0, env=None):
     done = subprocess.run(
-        [find_program(), *args], cwd=folder, capture_output=True, text=True, check=False, env={"TZ": "UTC", **(env or {})}
+        [find_program(), *args],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"TZ": "UTC", **(env or {})},
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout if status == 0 else done.stderr
@@ -40,27 +46,44 @@ def project(suite, run_hasten):
 
 def test_history_lists_runs_the_newest_first(project):
     runs = json.loads(says(project, "history", "--json"))
-    assert [(run["passed"], run["failed"], run["exit_status"]) for run in runs] == [(2, 0, 0), (3, 0, 0), (2, 1, 1), (3, 0, 0)]
+    assert [(run["passed"], run["failed"], run["exit_status"]) for run in runs] == [
+        (2, 0, 0),
+        (3, 0, 0),
+        (2, 1, 1),
+        (3, 0, 0),
+    ]
     assert all(run["workers"] == 2 and run["wall"] > 0.3 for run in runs)
-    assert all(first["started"] > second["started"] for first, second in zip(runs, runs[1:], strict=False))
+    assert all(first["started"] > second["started"] for first, second in itertools.pairwise(runs))
     assert runs[0]["args"].endswith("-k quick or slow")
     lines = says(project, "history", "-n", "2").splitlines()
     assert lines[0].split() == ["when", "time", "passed", "workers", "ended", "arguments"]
-    assert len(lines) == 3 and "ok" in lines[1] and lines[1].endswith("-k quick or slow")
+    assert len(lines) == 3
+    assert "ok" in lines[1]
+    assert lines[1].endswith("-k quick or slow")
 
 
 def test_slow_lists_the_longest_first(project):
     tests = json.loads(says(project, "slow", "--json"))
-    assert [test["id"] for test in tests][0] == "tests/test_a.py::test_slow" and len(tests) == 3
-    assert tests[0]["time"] >= 0.3 > tests[1]["time"] and tests[0]["runs"] == 4
+    assert next(test["id"] for test in tests) == "tests/test_a.py::test_slow"
+    assert len(tests) == 3
+    assert tests[0]["time"] >= 0.3 > tests[1]["time"]
+    assert tests[0]["runs"] == 4
     assert abs(tests[0]["setup"] + tests[0]["call"] + tests[0]["teardown"] - tests[0]["time"]) < 1e-6
     lines = says(project, "slow", "-n1").splitlines()
-    assert len(lines) == 2 and lines[1].endswith("  tests/test_a.py::test_slow")
+    assert len(lines) == 2
+    assert lines[1].endswith("  tests/test_a.py::test_slow")
 
 
 def test_flaky_lists_what_changes(project):
     (test,) = json.loads(says(project, "flaky", "--json"))
-    assert test == {"id": "tests/test_a.py::test_changes", "changes": 2, "runs": 3, "failures": 1, "reruns": 0, "last": ".F."}
+    assert test == {
+        "id": "tests/test_a.py::test_changes",
+        "changes": 2,
+        "runs": 3,
+        "failures": 1,
+        "reruns": 0,
+        "last": ".F.",
+    }
     lines = says(project, "flaky").splitlines()
     assert lines[1].split() == ["2", "1", "3", ".F.", "tests/test_a.py::test_changes"]
 
@@ -80,7 +103,8 @@ def test_a_configuration_is_chosen_by_a_part_of_its_name(project):
 @pytest.mark.parametrize("verb", ["history", "slow", "flaky"])
 def test_without_a_history_one_line_says_so(tmp_path, verb):
     said = says(tmp_path, verb, status=1)
-    assert "no history" in said and said.count("\n") == 1
+    assert "no history" in said
+    assert said.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 

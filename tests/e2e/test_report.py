@@ -34,7 +34,9 @@ def test_waiting_for_a_core_is_no_gain(suite, run_hasten):
 def test_sleeping_at_the_same_time_is_a_gain(suite, run_hasten):
     line = closing(run_hasten(suite({"test_a.py": SLEEP}), "-n4"))
     found = re.search(r"one worker would take about (\d\.\d) s \((\d\.\d)x\); 4 workers, \d+% idle", line)
-    assert found and float(found[1]) >= 2.0 and float(found[2]) >= 1.2, line
+    assert found, line
+    assert float(found[1]) >= 2.0, line
+    assert float(found[2]) >= 1.2, line
 
 
 def test_a_tiny_suite_is_not_compared(suite, run_hasten):
@@ -44,11 +46,17 @@ def test_a_tiny_suite_is_not_compared(suite, run_hasten):
 
 def test_quiet_has_no_closing_line(suite, run_hasten):
     run = run_hasten(suite({"test_a.py": SLEEP}), "-n4", "-q")
-    assert run.status == 0 and "hasten" not in run.out + run.err
+    assert run.status == 0
+    assert "hasten" not in run.out + run.err
 
 
 def test_resumed_tests_do_not_count_as_time_saved(suite, start_hasten, run_hasten):
-    folder = suite({"test_a.py": SLEEP + "    def test_last():\n        while not __import__('os').path.exists('go'): time.sleep(0.01)\n"})
+    folder = suite(
+        {
+            "test_a.py": SLEEP
+            + "    def test_last():\n        while not __import__('os').path.exists('go'): time.sleep(0.01)\n"
+        }
+    )
     run = start_hasten(folder, "-n2")
     run.wait_event("result", n=8)
     run.process.kill()

@@ -54,13 +54,19 @@ def test_one_event_for_each_test_and_no_overlap_within_a_worker(suite, run_haste
     tests = of(complete, "test")
     assert len({event["name"] for event in tests}) == len(tests) == N
     outcomes = {event["name"]: event["args"]["outcome"] for event in tests}
-    assert [outcomes[f"test_a.py::test_{name}"] for name in ("fails", "skipped", "dies")] == ["failed", "skipped", "crashed"]
+    assert [outcomes[f"test_a.py::test_{name}"] for name in ("fails", "skipped", "dies")] == [
+        "failed",
+        "skipped",
+        "crashed",
+    ]
     names = tracks(events)
     assert [names[tid] for tid in range(3)] == ["run", "reporter", "template"]
     assert len({event["tid"] for event in tests}) >= 2
     for tid in {event["tid"] for event in tests}:
         assert names[tid] == f"gw{tid - 10}"
-        own = sorted((e["ts"], e["ts"] + e["dur"]) for e in of(complete, "test") + of(complete, "worker") if e["tid"] == tid)
+        own = sorted(
+            (e["ts"], e["ts"] + e["dur"]) for e in of(complete, "test") + of(complete, "worker") if e["tid"] == tid
+        )
         assert all(first[1] <= second[0] + 0.002 for first, second in pairwise(own)), own
 
 
@@ -69,10 +75,14 @@ def test_phases_lie_inside_their_test_and_last_as_long_as_they_did(suite, run_ha
     _, complete = load(run_hasten(folder, "-n2", "-k", "many", "--trace-out=run.json"), folder / "run.json")
     phases = of(complete, "phase")
     for test in of(complete, "test"):
-        inside = [p for p in phases if p["tid"] == test["tid"] and test["ts"] - 0.002 <= p["ts"] < test["ts"] + test["dur"]]
+        inside = [
+            p for p in phases if p["tid"] == test["tid"] and test["ts"] - 0.002 <= p["ts"] < test["ts"] + test["dur"]
+        ]
         assert [p["name"] for p in inside] == ["setup", "call", "teardown"]
         assert abs(sum(p["dur"] for p in inside) - test["dur"]) < 0.01
-        assert inside[0]["dur"] >= 20000 and inside[1]["dur"] >= 10000 and inside[2]["dur"] >= 20000
+        assert inside[0]["dur"] >= 20000
+        assert inside[1]["dur"] >= 10000
+        assert inside[2]["dur"] >= 20000
 
 
 def test_the_course_of_the_run_is_there_without_gaps(suite, run_hasten):
@@ -84,7 +94,8 @@ def test_the_course_of_the_run_is_there_without_gaps(suite, run_hasten):
     assert all(abs(a["ts"] + a["dur"] - b["ts"]) < 0.01 for a, b in pairwise(course))
     tests = course[3]
     for event in of(complete, "test"):
-        assert tests["ts"] - 1000 <= event["ts"] and event["ts"] + event["dur"] <= tests["ts"] + tests["dur"] + 1000
+        assert tests["ts"] - 1000 <= event["ts"]
+        assert event["ts"] + event["dur"] <= tests["ts"] + tests["dur"] + 1000
 
 
 def test_a_run_that_pytest_does_itself_gives_a_valid_file(suite, run_hasten):
@@ -96,4 +107,5 @@ def test_a_run_that_pytest_does_itself_gives_a_valid_file(suite, run_hasten):
 def test_a_file_that_cannot_be_written_is_said_before_anything_runs(suite, run_hasten):
     run = run_hasten(suite(SUITE), "-n2", "--trace-out", "no/such/folder/run.json")
     assert run.status == 4
-    assert "no/such/folder/run.json" in run.err and "passed" not in run.out
+    assert "no/such/folder/run.json" in run.err
+    assert "passed" not in run.out

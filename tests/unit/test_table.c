@@ -8,7 +8,8 @@
 #define DOTS "\xE2\x80\xA6"
 
 static const struct table_column columns[] = {
-    {"time", TABLE_RIGHT, 0}, {"share", TABLE_RIGHT, 1}, {"none", TABLE_LEFT, 0}, {"last", TABLE_LEFT, 2}, {"test", TABLE_ELIDED, 0},
+    {"time", TABLE_RIGHT, 0}, {"share", TABLE_RIGHT, 1}, {"none", TABLE_LEFT, 0},
+    {"last", TABLE_LEFT, 2},  {"test", TABLE_ELIDED, 0},
 };
 
 static void add(struct table *table, const char *time, const char *share, const char *last, const char *id)
