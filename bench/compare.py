@@ -21,7 +21,7 @@ VOLATILE = [
     (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?"), "<date>"),
     (re.compile(r"\b\d\d-\d\d-\d{4}\b|\b\d{4}-\d\d-\d\d\b"), "<day>"),
     (re.compile(r"\b\d\d?:\d\d:\d\d(\.\d+)?\b"), "<clock>"),
-    (re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|us|seconds?|secs?)\b(?: \(\d+:\d\d:\d\d\))?"), "<time>"),
+    (re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|us|seconds?|secs?)\b(?: \(<clock>\))?"), "<time>"),
     (re.compile(r"(?<=Thread-)\d+|(?<=Task-)\d+|(?<=ThreadPoolExecutor-)\d+"), "N"),
     (re.compile(r"(?i)(?<=\bpid[ =:])\s*\d+"), "N"),
     (re.compile(r"((?:127\.0\.0\.1|localhost)['\"]?(?::|, ))\d{4,5}"), r"\1N"),
