@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from _pytest.reports import TestReport
 
-from hasten import _native, junit, live, wire
+from hasten import _native, companions, junit, live, wire
 from hasten.plugin import release_collector, shelter_objects, state
 from hasten.xdist import Node, NodeManager
 
@@ -31,6 +31,7 @@ def install(config: pytest.Config) -> None:
         capman.read_global_capture()  # the template has it too, and reports it
     reporter = Reporter(config)
     config.pluginmanager.register(reporter, "dsession")
+    companions.install_in_reporter(config)
     _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, reporter.settings().encode("utf-8", "surrogateescape"))
 
 

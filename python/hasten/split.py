@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, options
+from hasten import _native, options, together
 from hasten.plugin import leave, state
 
 STARTS = ("template", "early", "spawn")
@@ -66,7 +66,7 @@ def before_conftests(config: pytest.Config) -> None:
         return
     state.asked = options.requested(known)
     plan = options.resolve(known, _auto(known))
-    if plan.plain:
+    if plan.plain or together.serial_reason(config, known):
         return
     wanted = getattr(known, "start", "auto")
     start = wanted if wanted != "auto" else state.start or _remembered_start(config) or "template"
@@ -191,11 +191,15 @@ def _choose(config: pytest.Config) -> None:
     auto = _auto(option)
     if isinstance(options.requested(option), str) and not options.plain_reason(option):
         asked = config.hook.pytest_xdist_auto_num_workers(config=config) if _has_auto_hook(config) else auto
-        auto = int(asked) if asked else auto
+        auto = int(asked) if asked is not None else auto
     if state.n_workers and option.numprocesses == state.n_workers:
         plan = options.Plan(state.n_workers)
     else:
         plan = options.resolve(option, auto)
+        reason = None if plan.plain else together.serial_reason(config, option)
+        if reason:
+            plan = options.Plan(0, reason)
+            config.pluginmanager.register(together.Note(reason), "hasten-note")
     if plan.plain:
         state.role = "plain"
         if state.reporter_chan >= 0:

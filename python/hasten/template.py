@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, junit, split, wire
+from hasten import _native, companions, junit, split, wire
 from hasten.debug import Debugging, Terminal
 from hasten.once import Once
 from hasten.plugin import leave, release_collector, shelter_objects, state
+from hasten.together import Groups
 
 NO_LIMIT = 0xFFFFFFFF  # ms, 50 days
 _GROUP_OF = {
@@ -232,6 +233,7 @@ def _become(config: pytest.Config, template: Template, workerinput: dict[str, An
     state.worker = template.worker
     config.pluginmanager.register(template, "hasten-template")
     config.pluginmanager.register(template.worker, "hasten-worker")
+    companions.install_in_template(config)
     terminal = Terminal(config, state.terminal_out, workerinput.get("hasten_crash_dir") or workerinput["hasten_basetemp"])
     config.pluginmanager.register(Debugging(terminal), "hasten-debugging")
 
@@ -382,7 +384,7 @@ class Template:
         """Returns the time limits (ns) of the items that have one of their own."""
         copies = range(self._n_copies())
         ids = [item.nodeid for item in session.items] * len(copies)
-        table = _Columns(self.config)
+        table = _Columns(self.config, session.items)
         columns = [table.of(item, item.nodeid, copy) for copy in copies for item in session.items]
         lines = []
         if not blocked and self.config.getoption("verbose") >= 0:
@@ -403,7 +405,7 @@ class Template:
                 "shouldstop": session.shouldstop,
             }
         )
-        fd = _native.blob(wire.catalog_build(ids, columns, max(1, len(table.groups)), python))
+        fd = _native.blob(wire.catalog_build(ids, columns, table.n_groups(), python))
         nothing = blocked or not ids
         _native.send(chan, _native.WIRE_CATALOG, 0, int(nothing), int(wait_for_me), b"", fd)
         os.close(fd)
@@ -413,8 +415,9 @@ class Template:
 class _Columns:
     """What the planner wants to know of each item (store/catalog.h): file, group, affinity, time limit."""
 
-    def __init__(self, config: pytest.Config) -> None:
+    def __init__(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         self.dist = getattr(config.option, "hasten_dist", "load")
+        self.together = Groups(config, items)
         self.files: dict[str, int] = {}
         self.groups: dict[str, int] = {}
         self.affinities: dict[str, int] = {}
@@ -424,12 +427,23 @@ class _Columns:
     def of(self, item: pytest.Item, nodeid: str, copy: int = 0) -> tuple[int, int, int, int]:
         path = nodeid.split("::", 1)[0]
         file = self.files.setdefault(path, len(self.files))
-        group = 0
+        affinity = self._affinity(item, nodeid, path)
+        key = None
         if self.dist == "each":
-            group = self.groups.setdefault(str(copy), len(self.groups))
-        elif self.dist in _GROUP_OF or self.dist == "loadgroup":
-            group = self.groups.setdefault(self._group(item, nodeid), len(self.groups))
-        return file, group, self._affinity(item, nodeid, path), self._timeout_ms(item)
+            key = str(copy)
+        elif self.together and (item in self.together.keys or not self._has_groups()):
+            key = self.together.of(item, path, affinity)
+        elif self._has_groups():
+            key = self._group(item, nodeid)
+        group = 0 if key is None else self.groups.setdefault(key, len(self.groups))
+        return file, group, affinity, self._timeout_ms(item)
+
+    def _has_groups(self) -> bool:
+        return self.dist in _GROUP_OF or self.dist == "loadgroup"
+
+    def n_groups(self) -> int:
+        """More than one: groups are kept together, whatever --dist says."""
+        return max(1, len(self.groups)) + bool(self.together)
 
     def _group(self, item: pytest.Item, nodeid: str) -> str:
         if self.dist != "loadgroup":

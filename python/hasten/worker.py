@@ -138,6 +138,7 @@ class Worker:
                     stopping = session.shouldfail or session.shouldstop
                     self.claimed = -1 if stopping else _native.worker_take()
                 nextitem = items[items_of[self.claimed]] if self.claimed >= 0 else None
+            __tracebackhide__ = True  # a failing teardown is shown as without this function
             original(nextitem)
 
         setupstate.teardown_exact = teardown_exact  # type: ignore[method-assign]

@@ -36,7 +36,11 @@ int schedule_open(struct run *run, int catalog_fd, struct err *err)
 
 static enum plan_mode mode_of(const struct run *run)
 {
-    if (run->config.in_order || run->n_workers == 1)
+    if (run->n_workers == 1)
+        return PLAN_IN_ORDER;
+    if (run->catalog.n_groups > 1) /* --dist, or the template has found tests that depend on each other */
+        return PLAN_GROUPS;
+    if (run->config.in_order)
         return PLAN_IN_ORDER;
     if (!strcmp(run->config.dist, "loadscope") || !strcmp(run->config.dist, "loadfile") ||
         !strcmp(run->config.dist, "loadgroup") || !strcmp(run->config.dist, "each"))
