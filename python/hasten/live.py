@@ -62,7 +62,7 @@ class Live:
     def _quieten(self) -> None:
         """No letters; with -v one line per test, not two: a test's start and its result come at the same time here."""
         kind = getattr(pytest.Config, "VERBOSITY_TEST_CASES", None)  # pytest 8.1 and later
-        if (self.config.get_verbosity(kind) if kind else self.config.option.verbose) > 0:
+        if (self.config.get_verbosity(kind) if kind else self.config.getoption("verbose", 0)) > 0:
             self._replace("pytest_runtest_logstart", lambda original: lambda nodeid, location: None)
             return
         self.tr._show_progress_info = False

@@ -32,6 +32,7 @@ class State:
     gc_thresholds: tuple[int, int, int] | None = None
     watch: Any = None  # watch.Watch while somebody could read a worker's identity too early
     worker: Any = None
+    seeds: Any = None  # seeds.Seeds from before the conftests are imported
     slow_exit: bool = False
 
 

@@ -82,7 +82,7 @@ class Dots:
         from _pytest.terminal import TerminalReporter
 
         tr = config.pluginmanager.getplugin("terminalreporter")
-        if type(tr) is not TerminalReporter or config.option.verbose > 0 or not hasattr(tr, "_is_last_item"):
+        if type(tr) is not TerminalReporter or config.getoption("verbose", 0) > 0 or not hasattr(tr, "_is_last_item"):
             return None
         if not hasattr(tr, "_write_progress_information_if_past_edge") or tr.showlongtestinfo or tr.showfspath:
             return None
@@ -183,7 +183,7 @@ class Reporter:
             "python": ".".join(map(str, sys.version_info[:3])),
             "pytest": pytest.__version__,
             "own_screen": int(live.has_own_screen(self.config)),
-            "quiet": int(self.config.option.verbose < 0),
+            "quiet": int(self.config.getoption("verbose", 0) < 0),
             "pid": os.getpid(),
             "auto": int(isinstance(state.asked, str)),
             "key": f"{sys.implementation.cache_tag}-{sys.platform} pytest-{pytest.__version__}",
@@ -491,7 +491,7 @@ class Reporter:
 
     def _write_line(self, text: str) -> None:
         tr = self.config.pluginmanager.getplugin("terminalreporter")
-        if tr is not None and self.config.option.verbose >= 0:
+        if tr is not None and self.config.getoption("verbose", 0) >= 0:
             tr.ensure_newline()
             tr.write_line(text)
         elif tr is None:

@@ -16,6 +16,7 @@ import pytest
 
 from hasten import _native, options, together
 from hasten.plugin import leave, state
+from hasten.seeds import Seeds
 
 STARTS = ("template", "early", "spawn")
 
@@ -97,6 +98,7 @@ def before_conftests(config: pytest.Config) -> None:
         if state.template_chan >= 0 or not state.started_by_program:
             from hasten import watch
 
+            state.seeds = Seeds()
             state.watch = watch.Watch()
             state.watch.identity_absent()
         return
@@ -131,6 +133,8 @@ def _show_worker(option: Any) -> None:
 def _split() -> str:
     """Forks the template off. Returns this process's role."""
     flush()
+    if state.seeds:
+        state.seeds.before_fork()
     pid = _native.fork()
     if pid:
         state.role = "reporter"
@@ -139,6 +143,8 @@ def _split() -> str:
         state.template_chan = -1
         return state.role
     state.role = "template"
+    if state.seeds:
+        state.seeds.after_split()
     atexit._clear()
     os.close(state.reporter_chan)
     state.reporter_chan = -1
@@ -159,6 +165,7 @@ def before_configure(config: pytest.Config) -> None:
         _choose(config)
     if state.watch and state.role in ("plain", "reporter"):
         state.watch.stop()
+        state.seeds.stop()
     if state.role in ("plain", "reporter"):
         from hasten import github
 
@@ -206,8 +213,8 @@ def _choose(config: pytest.Config) -> None:
             _native.send(state.reporter_chan, _native.WIRE_PLAIN, 0, 0, 0, plan.plain.encode())
         return
     state.n_workers = plan.n_workers
+    alarm = state.watch.before_split() if state.watch else None
     _connect(config)
-    alarm = state.watch.alarm if state.watch else None
     if state.reporter_chan < 0:
         state.role = "template"  # started again: the reporter lives already
     elif state.template_chan < 0:

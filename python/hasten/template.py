@@ -6,7 +6,6 @@ A fork happens inside the innermost ``pytest_runtestloop``; the child returns fr
 from __future__ import annotations
 
 import os
-import random
 import sys
 from typing import Any
 
@@ -23,41 +22,6 @@ _GROUP_OF = {
     "loadscope": lambda nodeid: nodeid.rsplit("::", 1)[0],
     "loadfile": lambda nodeid: nodeid.split("::", 1)[0],
 }
-
-
-class Seeds:
-    """CPython reseeds ``random`` in every fork: a suite that has seeded it gets its state back."""
-
-    def __init__(self) -> None:
-        self.seeded = False
-        self._original = random.seed
-        random.seed = self._seed  # type: ignore[assignment]
-
-    def _seed(self, *args: Any, **kwargs: Any) -> None:
-        self.seeded = True
-        self._original(*args, **kwargs)
-
-    def before_fork(self) -> None:
-        if random.seed == self._seed:
-            random.seed = self._original  # type: ignore[assignment]
-        self._state = random.getstate()
-
-    def after_fork(self) -> None:
-        if self.seeded:
-            random.setstate(self._state)
-        numpy_random = sys.modules.get("numpy.random")
-        if numpy_random is not None:
-            _reseed_numpy(numpy_random)
-
-
-def _reseed_numpy(numpy_random: Any) -> None:
-    """A new stream for each worker, unless the suite has seeded numpy's global generator."""
-    try:
-        generator = numpy_random.mtrand._rand._bit_generator
-        if getattr(generator, "_seed_seq", None) is not None:
-            numpy_random.seed()
-    except AttributeError:
-        pass
 
 
 def serve_early() -> None:
@@ -248,7 +212,6 @@ class Template:
         self.worker: Any = None
         self.watch: Any = None
         self.held: Held | None = None
-        self.seeds = Seeds()
         self.events: list[tuple[Any, ...]] = []  # of collection, for the reporter
         self.n_collected = 0
         self.deselected: list[str] = []
@@ -292,7 +255,9 @@ class Template:
         self.notes.extend(once.notes)
         limits = self._send_catalog(session, state.template_chan, blocked, once.active)
         shelter_objects(self.config)
-        self.seeds.before_fork()
+        if state.seeds:
+            state.seeds.stop()
+            state.seeds.before_fork()
         split.close_life()
         fork = _native.template_serve(state.template_chan, self.segment_fd)
         if isinstance(fork, bool):
@@ -314,7 +279,8 @@ class Template:
         os.close(state.template_chan)
         state.template_chan = -1
         _native.die_with(chan)
-        self.seeds.after_fork()
+        if state.seeds:
+            state.seeds.after_fork()
         own = _input_of(self.inputs, slot)
         if self.watch:
             self.watch.stop()
@@ -387,7 +353,7 @@ class Template:
         table = _Columns(self.config, session.items)
         columns = [table.of(item, item.nodeid, copy) for copy in copies for item in session.items]
         lines = []
-        if not blocked and self.config.getoption("verbose") >= 0:
+        if not blocked and self.config.getoption("verbose", 0) >= 0:
             lines = self.config.hook.pytest_report_collectionfinish(
                 config=self.config, start_path=self.config.invocation_params.dir, startdir=None, items=session.items
             )

@@ -170,6 +170,10 @@ class Watch:
         config.workerinput = own  # type: ignore[attr-defined]
         self.sockets = _open_things()
 
+    def before_split(self) -> str | None:
+        """The reason not to fork the template off here, with the conftests imported, or None."""
+        return self.alarm or self._new_resource() or _threads()
+
     def before_fork(self) -> str | None:
         """The reason not to fork here, or None."""
         if self.alarm is None:

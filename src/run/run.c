@@ -30,6 +30,25 @@ static void close_fd(int *fd)
 
 /* ---- messages */
 
+static void remember_start(const struct run *run, const char *mode, const char *why)
+{
+    char path[4200];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%.4096s/.hasten/start", run->config.rootdir);
+    f = fopen(path, "we");
+    if (!f)
+        return;
+    fprintf(f, "%s\n%s\n", mode, why);
+    fclose(f);
+}
+
+static void tell_early(struct run *run)
+{
+    launch_note(run, "hasten: workers start early, before conftests are imported: %s", run->early_why);
+    remember_start(run, "early", run->early_why);
+}
+
 static int on_config(struct run *run, const char *data, size_t n, struct err *err)
 {
     if (run->configured)
@@ -50,7 +69,11 @@ static int on_config(struct run *run, const char *data, size_t n, struct err *er
     run->early = run->early || run->spawn || !strcmp(run->config.start, "early");
     if (run->options->reporter_chan >= 0)
         run->reporter.pid = 0;
-    return results_open(run, err);
+    if (results_open(run, err) < 0)
+        return -1;
+    if (run->early_why[0])
+        tell_early(run);
+    return 0;
 }
 
 /* The template waits for these two; either may come first from the reporter. */
@@ -70,27 +93,12 @@ static void feed_template(struct run *run)
             pool_start(run);
 }
 
-static void remember_start(const struct run *run, const char *mode, const char *why)
-{
-    char path[4200];
-    FILE *f;
-
-    snprintf(path, sizeof path, "%.4096s/.hasten/start", run->config.rootdir);
-    f = fopen(path, "we");
-    if (!f)
-        return;
-    fprintf(f, "%s\n%s\n", mode, why);
-    fclose(f);
-}
-
 static int on_early(struct run *run, const char *why, size_t n, struct err *err)
 {
-    char reason[512];
-
-    snprintf(reason, sizeof reason, "%.*s", (int)(n < 400 ? n : 400), why);
-    trace_event("early", TRACE_TEXT("why", reason));
-    launch_note(run, "hasten: workers start early, before conftests are imported: %s", reason);
-    remember_start(run, "early", reason);
+    snprintf(run->early_why, sizeof run->early_why, "%.*s", (int)(n < 400 ? n : 400), why);
+    trace_event("early", TRACE_TEXT("why", run->early_why));
+    if (run->configured)
+        tell_early(run);
     run->early = true;
     return launch_template(run, "early", err);
 }

@@ -61,6 +61,7 @@ struct run {
     struct peer template;
     bool configured;  /* WIRE_CONFIG has come */
     bool plain;       /* pytest runs everything itself */
+    char early_why[512]; /* a suite that needs the early start said so; told and remembered once configured */
     bool early; /* workers collect for themselves */
     bool spawn; /* ... in processes of their own: there is no template */
     bool planned;
