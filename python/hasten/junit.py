@@ -47,7 +47,7 @@ def install(config: pytest.Config, events: list[tuple[Any, ...]]) -> None:
     """events: where calls are noted. Does nothing without --junitxml."""
     if getattr(config.option, "xmlpath", None):
         relay = Relay(events, str(config.getini("junit_family")))
-        config.stash[xml_key] = relay  # type: ignore[assignment]
+        config.stash[xml_key] = relay  # type: ignore[misc]
         config.pluginmanager.register(relay)  # pytest_unconfigure of pytest's junitxml will unregister it
 
 

@@ -71,14 +71,14 @@ class Once:
         except BaseException as exc:
             reason = f"its set-up failed before the fork ({type(exc).__name__}: {exc})"
         else:
-            reason = None
+            reason = ""
         finally:
             del state.stack[item]
             item._initrequest()  # it asks anew when it runs
         if reason:
             self._undo()
             return reason
-        reason = watch._threads()
+        reason = watch._threads() or ""
         for fd, what in watch._open_things().items():
             if before.get(fd) != what:
                 reason = f"{what[0]} does not survive a fork"

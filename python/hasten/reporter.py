@@ -9,6 +9,7 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+from collections.abc import Callable
 import uuid
 from typing import Any
 
@@ -140,7 +141,7 @@ class Reporter:
         self.live: live.Live | None = None
         self.junit = junit.Player(config)
         self.testrunuid = config.getoption("testrunuid", None) or uuid.uuid4().hex
-        self.handlers = {
+        self.handlers: dict[int, Callable[..., None]] = {
             _native.RECORD_CATALOG: self.on_catalog,
             _native.RECORD_NODE_UP: self.on_node_up,
             _native.RECORD_TEST: self.on_test,

@@ -13,7 +13,7 @@ class Seeds:
     def __init__(self) -> None:
         self.seeded = False
         self._original = random.seed
-        random.seed = self._seed  # type: ignore[assignment]
+        random.seed = self._seed
 
     def _seed(self, *args: Any, **kwargs: Any) -> None:
         self.seeded = True
@@ -22,7 +22,7 @@ class Seeds:
     def stop(self) -> None:
         """No longer looks at who seeds."""
         if random.seed == self._seed:
-            random.seed = self._original  # type: ignore[assignment]
+            random.seed = self._original
 
     def before_fork(self) -> None:
         self._state = random.getstate()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from hasten.plugin import leave, release_collector, shelter_objects, state
 from hasten.together import Groups
 
 NO_LIMIT = 0xFFFFFFFF  # ms, 50 days
-_GROUP_OF = {
+_GROUP_OF: dict[str, Callable[[str], str]] = {
     "loadscope": lambda nodeid: nodeid.rsplit("::", 1)[0],
     "loadfile": lambda nodeid: nodeid.split("::", 1)[0],
 }

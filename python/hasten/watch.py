@@ -10,6 +10,7 @@ import os
 import stat
 import sys
 import threading
+import types
 import weakref
 from typing import Any
 
@@ -34,7 +35,7 @@ _active: Watch | None = None
 
 def _reader(depth: int = 2) -> Any:
     """The frame that asked, past os and collections' own."""
-    frame = sys._getframe(depth)
+    frame: types.FrameType | None = sys._getframe(depth)
     while frame is not None and frame.f_globals.get("__name__") in ("os", "collections.abc", "_collections_abc", __name__):
         frame = frame.f_back
     return frame
@@ -52,7 +53,7 @@ def _is_allowed(frame: Any) -> bool:
 class Identity(str):
     """A worker's id that tells when somebody looks at more than whether there is one."""
 
-    def _noted(name: str) -> Any:  # type: ignore[misc] # noqa: N805
+    def _noted(name: str) -> Any:  # noqa: N805
         plain = getattr(str, name)
 
         def method(self: Identity, *args: Any, **kwargs: Any) -> Any:
@@ -74,7 +75,7 @@ class Identity(str):
 class _WatchedEnviron(_environ_class):  # type: ignore[misc, valid-type]
     def __getitem__(self, key: str) -> str:
         if key != NAME or _active is None:
-            return super().__getitem__(key)
+            return str(super().__getitem__(key))
         return _active.read_environment(super().__getitem__)
 
     def get(self, key: str, default: Any = None) -> Any:
@@ -86,7 +87,7 @@ class _WatchedEnviron(_environ_class):  # type: ignore[misc, valid-type]
     def __contains__(self, key: object) -> bool:
         if key == NAME and _active is not None:
             _active.asked_for_role()
-        return super().__contains__(key)
+        return bool(super().__contains__(key))
 
 
 class WorkerInput(dict[str, Any]):
@@ -119,7 +120,7 @@ class Watch:
         global _active
         _active = None
         if type(os.environ) is _WatchedEnviron:
-            os.environ.__class__ = _environ_class
+            os.environ.__class__ = _environ_class  # type: ignore[assignment]
 
     def note(self, what: str, frame: Any) -> None:
         if self.alarm is None and not _is_allowed(frame):
@@ -195,7 +196,7 @@ class Watch:
 
 def _open_things() -> dict[int, tuple[str, int]]:
     """Descriptors that two processes must not share: fd -> (what, inode)."""
-    found = {}
+    found: dict[int, tuple[str, int]] = {}
     try:
         names = os.listdir("/proc/self/fd")
     except OSError:

@@ -162,10 +162,11 @@ class RelayedRepr(TerminalRepr):
 
 
 def _printed(representation: Any, markup: bool) -> str:
-    writer = TerminalWriter(io.StringIO())
+    text = io.StringIO()
+    writer = TerminalWriter(text)
     writer.hasmarkup = markup
     representation.toterminal(writer)
-    return str(writer._file.getvalue())  # type: ignore[attr-defined]
+    return text.getvalue()
 
 
 def _subtest_counts(config: pytest.Config) -> Any:

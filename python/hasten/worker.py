@@ -263,7 +263,7 @@ class Worker:
             times[at] += int(report.duration * 1e9)
         start = int(reports[0].start * 1e9) if reports else 0
         _native.worker_publish(
-            _native.RECORD_TEST, _outcome(reports), 0, self.item_index, start, *times, wire.dumps(self._serialized())
+            _native.RECORD_TEST, _outcome(reports), 0, self.item_index, start, times[0], times[1], times[2], wire.dumps(self._serialized())
         )
 
     def _flush_extra(self) -> None:

@@ -114,7 +114,8 @@ class HookSpecs:
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> Any: ...
 
     @pytest.hookspec(firstresult=True)
-    def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int: ...
+    def pytest_xdist_auto_num_workers(self, config: pytest.Config) -> int:  # type: ignore[empty-body]
+        ...
 
     @pytest.hookspec(firstresult=True)
     def pytest_handlecrashitem(self, crashitem: str, report: pytest.TestReport, sched: Any) -> None: ...
@@ -247,7 +248,7 @@ def worker_id(request: pytest.FixtureRequest) -> str:
 def testrun_uid(request: pytest.FixtureRequest) -> str:
     """An id of this run, the same in all workers."""
     if is_xdist_worker(request):
-        return str(request.config.workerinput["testrunuid"])
+        return str(request.config.workerinput["testrunuid"])  # type: ignore[attr-defined]
     return uuid.uuid4().hex
 
 
@@ -260,7 +261,7 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         if name not in ("xdist", "xdist.plugin"):
             return None
-        frame = sys._getframe(1)
+        frame: types.FrameType | None = sys._getframe(1)
         while frame is not None:
             module = frame.f_globals.get("__name__", "")
             if module == "_pytest.outcomes":
