@@ -67,9 +67,17 @@ class Plan:
     plain: str | None = None
 
 
+def _is_coverage(tracer: Any) -> bool:
+    """pytest-cov measures from the start; its tracer is one of coverage's, in C or in Python."""
+    module = getattr(tracer, "__module__", None) or type(tracer).__module__
+    return str(module).partition(".")[0] == "coverage"
+
+
 def debugger_here() -> bool:
     """A debugger traces this process: breakpoints would be lost in a fork."""
-    if sys.gettrace() is not None or "debugpy" in sys.modules or "pydevd" in sys.modules:
+    tracer = sys.gettrace()
+    traced = tracer is not None and not _is_coverage(tracer)
+    if traced or "debugpy" in sys.modules or "pydevd" in sys.modules:
         return True
     monitoring = getattr(sys, "monitoring", None)
     return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None

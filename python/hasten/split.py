@@ -70,7 +70,8 @@ def before_conftests(config: pytest.Config) -> None:
     if plan.plain or together.serial_reason(config, known):
         return
     wanted = getattr(known, "start", "auto")
-    start = wanted if wanted != "auto" else state.start or _remembered_start(config) or "template"
+    usual = "early" if together.wants_early(known) else "template"
+    start = wanted if wanted != "auto" else state.start or _remembered_start(config) or usual
     spawned = state.start.startswith("spawn:")
     if not spawned:
         state.start = start if start in STARTS else "template"
@@ -118,6 +119,13 @@ def _show_controller(option: Any, n: int) -> None:
     if getattr(option, "dist", "no") == "no":
         option.dist = "load"
     option.tx = ["popen"] * n
+
+
+def _show_nobody(option: Any) -> None:
+    """One process after all: as with -n 0."""
+    option.numprocesses = 0
+    option.dist = "no"
+    option.tx = []
 
 
 def _show_worker(option: Any) -> None:
@@ -209,6 +217,7 @@ def _choose(config: pytest.Config) -> None:
             config.pluginmanager.register(together.Note(reason), "hasten-note")
     if plan.plain:
         state.role = "plain"
+        _show_nobody(option)
         if state.reporter_chan >= 0:
             _native.send(state.reporter_chan, _native.WIRE_PLAIN, 0, 0, 0, plan.plain.encode())
         return

@@ -238,7 +238,7 @@ class Template:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
-        self.deselected.extend(item.nodeid for item in items)
+        self.deselected.extend(getattr(item, "nodeid", "") for item in items)  # plugins pass stand-ins
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:

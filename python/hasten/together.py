@@ -118,6 +118,16 @@ class Groups:
         return f"part {self.part}"
 
 
+# Options of plugins that open a connection or a database in each process that they are configured in.
+EARLY_OPTIONS = ("testmon", "testmon_noselect", "testmon_nocollect", "testmon_forceselect", "tmnet", "retries",
+                 "max_suite_reruns")  # fmt: skip
+
+
+def wants_early(option: Any) -> bool:
+    """Known beforehand, so that nothing is collected in vain; the watch finds the rest."""
+    return any(getattr(option, name, None) for name in EARLY_OPTIONS)
+
+
 # ---- runs that make no sense in parallel
 
 BENCHMARK_REASON = "pytest-benchmark's times are worth nothing beside other tests"

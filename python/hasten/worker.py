@@ -162,7 +162,8 @@ class Worker:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
-        self.events.append(("r", report))
+        # What is not a plain pass is written down at once: pytest-retry changes reports that it has sent.
+        self.events.append(("r", report if report.outcome == "passed" else self._written(report)))
         self.reports.append(report)
         if report.failed and not hasattr(report, "wasxfail") and self.attached:
             _native.worker_failed()
@@ -217,14 +218,14 @@ class Worker:
         _native.worker_publish(kind, 0, 0, item, 0, 0, 0, 0, payload)
 
     def _serialized(self) -> list[tuple[Any, ...]]:
-        hook = self.config.hook.pytest_report_to_serializable
         text = self.take_text()
         if text:
             self.events.append(("t", text))
-        return [
-            ("r", wire.with_extras(hook(config=self.config, report=e[1]), e[1], self.config)) if e[0] == "r" else e
-            for e in self.events
-        ]
+        return [("r", self._written(e[1])) if e[0] == "r" and type(e[1]) is not dict else e for e in self.events]
+
+    def _written(self, report: Any) -> dict[str, Any]:
+        data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+        return wire.with_extras(data, report, self.config)
 
     def _end_damaged(self) -> None:
         """No test after this one could be run as it should be: another worker takes over, the reason goes with the crash."""
