@@ -45,6 +45,11 @@ def _node_id(text: str) -> Any:
     return NodeId.parse(text)
 
 
+def write_raw(tw: Any, text: str) -> None:
+    """Text with its own control sequences; pytest 8.0's writer has no method for that."""
+    getattr(tw, "write_raw", tw.write)(text)
+
+
 class _RelayedRepr:
     """Stands for the exception of another process: prints its text."""
 
@@ -332,7 +337,7 @@ class Reporter:
         if data["deselected"]:
             tr._add_stats("deselected", [Deselected(nodeid) for nodeid in data["deselected"]])
         if data["text"]:
-            tr._tw.write_raw(data["text"])
+            write_raw(tr._tw, data["text"])
         if tr.verbosity >= 0:
             tr.report_collect(True)
             if data["lines"] and hasattr(tr, "_write_report_lines_from_hooks"):
@@ -450,7 +455,7 @@ class Reporter:
         tr = self.config.pluginmanager.getplugin("terminalreporter")
         if tr is not None:
             tr.ensure_newline()
-            tr._tw.write_raw(text)
+            write_raw(tr._tw, text)
 
     def on_crash(self, outcome: int, flags: int, item: int, slot: int, *rest: Any) -> None:
         text = rest[-1].decode("utf-8", "replace")

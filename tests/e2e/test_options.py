@@ -217,7 +217,7 @@ def test_live_logs_and_the_log_file_hold_the_same(twins: Callable[..., Twins]) -
 
 CACHED = {
     "lf": "--lf",
-    "lf_none": "--lf --lfnf=none test_subtests.py::test_all_well",
+    "lf_none": "--lf --lfnf=none test_plain.py::test_one",
     "ff": "--ff",
     "nf": "--nf",
     "cache_clear": "--cache-clear -k one",

@@ -139,7 +139,7 @@ class Result:
     def cache(self, name: str) -> Any:
         path = self.folder / ".pytest_cache" / "v" / name
         found = json.loads(path.read_text()) if path.exists() else None
-        if name == "cache/stepwise" and found:
+        if isinstance(found, dict) and name == "cache/stepwise":
             found.pop("last_cache_date_str", None)
         return sorted(found) if isinstance(found, list) else found
 
@@ -155,7 +155,7 @@ def _shape(element: ET.Element, folder: str) -> Any:
     without = ("time", "timestamp", "hostname")
     attributes = {k: normal(v, folder) for k, v in element.attrib.items() if k not in without}
     children = [_shape(child, folder) for child in element if (child.text or "").strip("\nu") or child.tag != "system-out"]
-    if element.tag in ("testsuite", "testsuites"):
+    if element.tag in ("testsuite", "testsuites", "properties"):
         children.sort(key=repr)
     return element.tag, attributes, normal(element.text or "", folder).strip(), children
 
