@@ -135,6 +135,7 @@ class Reporter:
         self.chan = state.reporter_chan
         self.session: pytest.Session | None = None
         self.nodes: dict[int, Node] = {}
+        self.announced: set[int] = set()
         self.manager: NodeManager | None = None
         self.ids: list[str] = []
         self.interrupt: dict[str, Any] | None = None
@@ -355,11 +356,21 @@ class Reporter:
             self.dots = Dots.make(self.config, self.live is None)
 
     def on_node_up(self, _outcome: int, _flags: int, _item: int, slot: int, *rest: Any) -> None:
-        node = self._node(slot)
         self.dots = Dots.make(self.config, self.live is None)
-        node.workerinfo = {**(wire.loads(rest[-1]) if rest[-1] else {}), "id": node.gateway.id, "spec": node.gateway.spec}
-        self.config.hook.pytest_testnodeready(node=node)
-        self.config.hook.pytest_xdist_node_collection_finished(node=node, ids=list(dict.fromkeys(self.ids)))
+        if slot in self.announced:
+            return
+        # All that will come, at once and before any result, as it is with pytest-xdist: plugins count them.
+        together = range(min(state.n_workers, len(self.ids))) if not self.announced else range(0)
+        slots = sorted({slot, *together})
+        info = wire.loads(rest[-1]) if rest[-1] else {}
+        ids = list(dict.fromkeys(self.ids))
+        for one in slots:
+            node = self._node(one)
+            node.workerinfo = {**info, "id": node.gateway.id, "spec": node.gateway.spec}
+            self.config.hook.pytest_testnodeready(node=node)
+        for one in slots:
+            self.config.hook.pytest_xdist_node_collection_finished(node=self._node(one), ids=list(ids))
+        self.announced.update(slots)
 
     def _node(self, slot: int) -> Node:
         if slot not in self.nodes:

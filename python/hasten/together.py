@@ -154,7 +154,9 @@ def _names(config: pytest.Config, option: Any, word: re.Pattern[bytes]) -> bool:
     start = str(config.invocation_params.dir)
     args = [os.path.join(start, arg.split("::", 1)[0]) for arg in getattr(option, "file_or_dir", None) or ()]
     if not args and start == str(config.rootpath):
-        args = [path for arg in config.getini("testpaths") for path in glob.glob(os.path.join(start, arg), recursive=True)]
+        args = [
+            path for arg in config.getini("testpaths") for path in glob.glob(os.path.join(start, arg), recursive=True)
+        ]
     return any(_contains(path, word) for arg in args or [start] for path in _files(arg, patterns, skipped))
 
 
