@@ -15,7 +15,7 @@ PYTEST := $(IN_VENV) $(BIN)/pytest
 C_FILES = $(shell git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'tests/unit/*.[ch]' 'tests/fuzz/*.c')
 S ?= 60
 
-.PHONY: help dev build venv test check asan tsan memcheck fuzz tidy fmt fmt-check lint headers layers sizes bench \
+.PHONY: help dev build venv test check plugins asan tsan memcheck fuzz tidy fmt fmt-check lint headers layers sizes bench \
 	corpus ready dist docs clean
 
 help: ## this list
@@ -53,6 +53,15 @@ check: dev ## the quick part of the tests, under a minute: C units, tests/python
 	$(PYTEST) -q tests/python
 	$(PY) tools/layers.py
 	$(PY) tools/sizes.py
+
+build/plugins/.ready: tests/plugins/requirements.txt | $(VENV)/.ready
+	test -x build/plugins/venv/bin/python || $(PYTHON) -m venv build/plugins/venv
+	build/plugins/venv/bin/python -m pip install -q -r tests/plugins/requirements.txt
+	touch $@
+
+plugins: dev build/plugins/.ready ## the plugin matrix (docs/reference/plugins.md) in an environment of its own; K="cov or html"
+	build/plugins/venv/bin/python tools/develop.py build/dev
+	HASTEN_PLUGIN_PYTHON=$(abspath build/plugins/venv/bin/python) $(PYTEST) tests/plugins $(if $(K),-k "$(K)")
 
 asan: dev ## C units, the extension under tests/python and the program under tests/e2e, with AddressSanitizer and UBSan
 	$(MESON) setup $$(test -f build/asan/build.ninja && echo --reconfigure) build/asan \
