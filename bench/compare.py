@@ -35,7 +35,8 @@ class Normaliser:
 
     def __init__(self, cache, suite, traces):
         names = [(str(traces.tmp), "<tmp>"), (str(traces.junit), "<junit>"), (str(cache.source(suite)), "<src>")]
-        names += [(str(cache.environment(suite, kind)), "<env>") for kind in ("plain", "hasten")]
+        for kind in ("plain", "hasten"):
+            names += [(str(cache.environment(suite, kind)), "<env>"), (f"../{kind}/", "<env>/")]
         self.names = names + [(str(cache.root), "<cache>")]
 
     def __call__(self, text):
