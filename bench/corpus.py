@@ -64,8 +64,9 @@ def command_compare(options):
     known = compare.Known(suites.HERE / "known_differences.toml")
     failed = []
     for suite in options.suites:
-        if not _compare_suite(options, known, suite):
-            failed.append(suite.name)
+        with options.cache.lock(suite):
+            if not _compare_suite(options, known, suite):
+                failed.append(suite.name)
     print(f"differ: {', '.join(failed)}" if failed else "no suite differs")
     return 1 if failed else 0
 
@@ -131,7 +132,8 @@ def command_time(options):
     names = options.others.split(",")
     ratios, broken = {name: [] for name in names}, []
     for suite in options.suites:
-        table, counts = _time_suite(options, suite, names)
+        with options.cache.lock(suite):
+            table, counts = _time_suite(options, suite, names)
         differing = [name for name in names if _countable(counts[name]) != _countable(counts[names[0]])]
         print(f"{suite.name} {suite.version} ({options.pairs} rounds, {options.workers} workers)")
         ab.print_table(table)

@@ -10,7 +10,9 @@ cache/
   <suite>/plain, hasten/   two environments, equal but for hasten: the reference must not know that hasten exists
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -66,6 +68,19 @@ class Cache:
     def python(self, suite, kind="plain"):
         return self.environment(suite, kind) / "bin" / "python"
 
+    @contextlib.contextmanager
+    def lock(self, suite):
+        """Keeps others off a suite's folder: two runs in one working directory would disturb each other."""
+        folder = self.root / suite.name
+        folder.mkdir(parents=True, exist_ok=True)
+        with open(folder / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"{suite.name}: waiting for another process that uses it", flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
 
 def load(names=(), path=HERE / "corpus.toml"):
     """The suites of the corpus, all or the named ones, in the order of the file."""
@@ -91,9 +106,10 @@ def prepare(cache, suites, hasten):
         _pip(cache, "install", "-c", CONSTRAINTS, "--target", cache.xdist, "--no-deps", "pytest-xdist", "execnet")
     wheel = build_wheel(cache, hasten) if hasten else None
     for suite in suites:
-        _prepare_suite(cache, suite)
-        if wheel:
-            _install_hasten(cache, suite, wheel)
+        with cache.lock(suite):
+            _prepare_suite(cache, suite)
+            if wheel:
+                _install_hasten(cache, suite, wheel)
         print(f"{suite.name}: ready", flush=True)
 
 
