@@ -246,7 +246,6 @@ def test_three_tests_die_and_six_pass(suite, run_hasten, dist, n):
     assert run.status == 1
 
 
-@pytest.mark.xfail(reason="--dist=each runs every test once, not once on every worker")
 def test_three_tests_die_and_six_pass_on_each_worker(suite, run_hasten):
     run = run_hasten(suite({"test_three.py": THREE}), "-n2", "--dist=each")
     assert "6 failed, 12 passed" in run.out, run.describe()
