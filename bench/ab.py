@@ -3,8 +3,9 @@
 
     ab.py [--pairs 5] [--memory] [--setup CMD] [--out FILE] [name=]'command' [name=]'command' ...
 
-Commands are split like a shell's words, not run by a shell. The first one is what the others are compared with. A ratio is the
-median of the ratios within each round; below 1 is better. CPU is user and system time of all processes that the command started.
+Commands are split like a shell's words, not run by a shell. The first one is what the others are compared with. A
+ratio is the median of the ratios within each round; below 1 is better. CPU is user and system time of all processes
+that the command started.
 """
 
 import argparse
@@ -41,7 +42,7 @@ def summary(found, reference):
             base = [getattr(run, what) for run in found[reference]]
             row[what] = statistics.median(values)
             row[what + "_all"] = [round(value, 4) for value in values]
-            row[what[:-2] + "_ratio"] = statistics.median(v / max(b, 1e-9) for v, b in zip(values, base))
+            row[what[:-2] + "_ratio"] = statistics.median(v / max(b, 1e-9) for v, b in zip(values, base, strict=True))
         row["status"] = sorted({run.status for run in runs})
         row["left"] = sorted({name for run in runs for name in run.left})
         table[name] = row
@@ -66,7 +67,7 @@ def print_table(table):
 
 def save(path, what, table, **facts):
     """Appends one result: what was measured, where, and every single value."""
-    when = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+    when = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     result = {"what": what, "when": when, "machine": measure.machine(), **facts, "runs": table}
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -99,7 +100,8 @@ def main():
             table[name]["pss_bytes"] = once(argv, memory=True).pss_bytes
     print_table(table)
     if options.out:
-        save(options.out, "commands", table, commands=commands)
+        words = {name: shlex.join([pathlib.Path(argv[0]).name, *argv[1:]]) for name, argv in commands.items()}
+        save(options.out, "commands", table, commands=words)
     return 0
 
 

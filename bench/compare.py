@@ -4,7 +4,6 @@ import collections
 import dataclasses
 import fnmatch
 import json
-import os
 import pathlib
 import re
 import tomllib
@@ -37,7 +36,7 @@ class Normaliser:
         names = [(str(traces.tmp), "<tmp>"), (str(traces.junit), "<junit>"), (str(cache.source(suite)), "<src>")]
         for kind in ("plain", "hasten"):
             names += [(str(cache.environment(suite, kind)), "<env>"), (f"../{kind}/", "<env>/")]
-        self.names = names + [(str(cache.root), "<cache>")]
+        self.names = [*names, (str(cache.root), "<cache>")]
 
     def __call__(self, text):
         for name, replacement in self.names:
@@ -166,7 +165,8 @@ class Difference:
     found: str
 
     def __str__(self):
-        start = max(0, len(os.path.commonprefix([self.expected, self.found])) - 60)
+        pairs = enumerate(zip(self.expected, self.found, strict=False))
+        start = max(0, next((index for index, (a, b) in pairs if a != b), 0) - 60)
         expected, found = (shorten(text, start) for text in (self.expected, self.found))
         return f"{self.field}: {shorten(self.key)}\n    plain: {expected}\n    found: {found}"
 
@@ -199,7 +199,7 @@ def _test_differences(plain, other):
         if len(expected) != len(got):
             yield Difference("ids", key, f"{len(expected)} reports", f"{len(got)} reports")
             continue
-        for ours, theirs in zip(expected, got):
+        for ours, theirs in zip(expected, got, strict=True):
             for field in ours:
                 if ours[field] != theirs[field]:
                     yield Difference(field, key, json.dumps(ours[field]), json.dumps(theirs[field]))
@@ -211,16 +211,17 @@ def _count_differences(field, expected, found):
             yield Difference(field, key, f"{expected.get(key, 0)} times", f"{found.get(key, 0)} times")
 
 
+FIELDS = {"suite", "runner", "field", "key", "why", "proof"}
+
+
 class Known:
     """Differences that are the suite's own doing, each with the command that proves it."""
-
-    FIELDS = {"suite", "runner", "field", "key", "why", "proof"}
 
     def __init__(self, path):
         self.entries = tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8")).get("known", [])
         for entry in self.entries:
-            if set(entry) != self.FIELDS:
-                raise SystemExit(f"{path}: an entry needs exactly {', '.join(sorted(self.FIELDS))}: {entry}")
+            if set(entry) != FIELDS:
+                raise SystemExit(f"{path}: an entry needs exactly {', '.join(sorted(FIELDS))}: {entry}")
 
     def explains(self, suite, runner, difference):
         return any(

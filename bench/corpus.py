@@ -72,7 +72,7 @@ def command_compare(options):
 
 
 def _compare_suite(options, known, suite):
-    """Compares all asked for with plain pytest, prints a row each, and returns whether nothing unexplained was found."""
+    """Compares all asked for with plain pytest, prints a row each, and returns whether all differences are known."""
     references = {how: _reference(options, suite, how) for how in ("record", "report")}
     plain = references["record"][0]
     counts = ", ".join(f"{count} {name}" for name, count in sorted(plain.stats.items()))
@@ -148,8 +148,8 @@ def command_time(options):
     for name in names[1:]:
         if ratios[name]:
             wall, cpu = (ab.geometric_mean([pair[i] for pair in ratios[name]]) for i in (0, 1))
-            suites_used = len(ratios[name])
-            print(f"{name}: {wall:.2f} of {names[0]}'s wall time, {cpu:.2f} of its CPU (geometric mean, {suites_used} suites)")
+            means = f"{wall:.2f} of {names[0]}'s wall time, {cpu:.2f} of its CPU"
+            print(f"{name}: {means} (geometric means over {len(ratios[name])} suites)")
     return 1 if broken else 0
 
 
@@ -178,8 +178,10 @@ def _time_suite(options, suite, names):
 def last_line(output):
     """What the last line of pytest's summary counts: {"passed": 3}; empty when there is none."""
     for line in reversed(output.splitlines()):
-        counts = {what.rstrip("s") if what.startswith(("error", "warning")) else what: int(count)
-                  for count, what in re.findall(r"(\d+) ([a-z ]+?)(?=,| in )", line)}
+        counts = {
+            what.rstrip("s") if what.startswith(("error", "warning")) else what: int(count)
+            for count, what in re.findall(r"(\d+) ([a-z ]+?)(?=,| in )", line)
+        }
         if counts and " in " in line:
             return counts
     return {}

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Writes a synthetic suite into a folder.
 
-    make_suite.py trivial FOLDER [--tests 5000]     tests that need nothing, 100 to a file
-    make_suite.py fixtures FOLDER [--tests 2000]    fixtures of all scopes, parameters, capsys, monkeypatch, tmp_path, classes
-    make_suite.py uneven FOLDER [--scale 1]         300 tests that burn 21.6 s of CPU, 2 s at most, the longest ones last
-    make_suite.py uneven-sleep FOLDER [--scale 1]   the same, asleep: scheduling without the noise of a busy machine
-    make_suite.py heavy FOLDER [--generated]        340 tests behind a slow import: numpy, pandas and sqlalchemy where all three
-                                                    are installed, else (or with --generated) a package written for the purpose
+make_suite.py trivial FOLDER [--tests 5000]    tests that need nothing, 100 to a file
+make_suite.py fixtures FOLDER [--tests 2000]   fixtures of all scopes, parameters, capsys, monkeypatch, tmp_path
+make_suite.py uneven FOLDER [--scale 1]        300 tests that burn 21.6 s of CPU, 2 s at most, the longest ones last
+make_suite.py uneven-sleep FOLDER [--scale 1]  the same, asleep: scheduling without the noise of a busy machine
+make_suite.py heavy FOLDER [--generated]       340 tests behind a slow import: numpy, pandas and sqlalchemy if all
+                                               are there, else (or with --generated) a package made for it
 """
 
 import argparse
@@ -40,11 +40,12 @@ def write(path, text):
 def make_trivial(options):
     total = options.tests or 5000
     for first in range(0, total, 100):
-        tests = [f"def test_{number}():\n    assert {number} >= 0\n" for number in range(first, min(first + 100, total))]
+        numbers = range(first, min(first + 100, total))
+        tests = [f"def test_{number}():\n    assert {number} >= 0\n" for number in numbers]
         write(options.folder / f"test_{first // 100:04}.py", "\n\n".join(tests))
 
 
-FIXTURES_CONFTEST = '''\
+FIXTURES_CONFTEST = """\
 import pytest
 
 CLOSED = []
@@ -96,10 +97,10 @@ def cover(request):
 def nothing_open(request):
     yield
     assert "store" not in CLOSED
-'''
+"""
 
 # 100 tests: 20 + 20 + 20 + 10 + 10 + 20
-FIXTURES_MODULE = '''\
+FIXTURES_MODULE = """\
 import os
 
 import pytest
@@ -152,7 +153,7 @@ class TestRow:
 
         logging.getLogger("{module}").warning("number %d", number)
         assert caplog.messages == [f"number {{number}}"]
-'''
+"""
 
 
 def make_fixtures(options):
@@ -171,7 +172,7 @@ def uneven_durations():
     return [duration * factor for duration in durations] + [GIANT_S] * GIANTS
 
 
-UNEVEN_BURN = '''\
+UNEVEN_BURN = """\
 import time
 
 
@@ -179,15 +180,15 @@ def spend(seconds):
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass
-'''
+"""
 
-UNEVEN_SLEEP = '''\
+UNEVEN_SLEEP = """\
 import time
 
 
 def spend(seconds):
     time.sleep(seconds)
-'''
+"""
 
 
 def make_uneven(options):
@@ -201,20 +202,20 @@ def make_uneven(options):
         write(options.folder / f"test_{first // 10:02}.py", "from spend import spend\n\n\n" + "\n\n".join(tests))
 
 
-HEAVY_CONFTEST = '''\
+HEAVY_CONFTEST = """\
 try:
     {attempt}
 except ImportError:
     import slow
 
     LIBRARIES = slow.LIBRARIES
-'''
+"""
 
-HEAVY_ATTEMPT = '''import numpy
+HEAVY_ATTEMPT = """import numpy
     import pandas
     import sqlalchemy
 
-    LIBRARIES = [numpy, pandas, sqlalchemy]'''
+    LIBRARIES = [numpy, pandas, sqlalchemy]"""
 
 # Classes that are made when they are imported cost what real libraries cost: time, objects and memory.
 SLOW_MODULE = """\

@@ -1,12 +1,12 @@
 """Wall time, CPU and memory of a command together with everything it starts.
 
-CPU is RUSAGE_CHILDREN of a process that exists for this one measurement. The kernel adds a process to it when it is waited
-for, with all that it had waited for itself; a process whose parent died first would be lost, so the measuring process declares
-itself the reaper of its descendants (PR_SET_CHILD_SUBREAPER) and waits for what is left. What stays uncounted: a process still
-running when its time to leave is over (named in `left`), and a child of a parent that ignores SIGCHLD; `self_check` shows
-that the rest is counted.
+CPU is RUSAGE_CHILDREN of a process that exists for this one measurement. The kernel adds a process to it when it is
+waited for, with all that it had waited for itself; a process whose parent died first would be lost, so the measuring
+process declares itself the reaper of its descendants (PR_SET_CHILD_SUBREAPER) and waits for what is left. What stays
+uncounted: a child of a parent that ignores SIGCHLD. `self_check` shows that the rest is counted.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -117,10 +117,8 @@ def _reap_rest(leave_s):
 
 
 def _kill(pid):
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
 
 
 def _name(pid):
@@ -151,7 +149,7 @@ def descendants(root):
 
 
 def pss(pid):
-    """Proportional set size in bytes: shared pages are divided among those who share them. 0 when the process is gone."""
+    """Proportional set size in bytes: shared pages are divided among their users. 0 when the process is gone."""
     try:
         with open(f"/proc/{pid}/smaps_rollup", "rb") as rollup:
             for line in rollup:
@@ -174,7 +172,7 @@ def machine():
         "cpu": model,
         "cores": len(os.sched_getaffinity(0)),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": f"{platform.system()} {platform.release()}",
+        "system": f"{platform.system()} {platform.release().partition('-')[0]}",
         "load": round(os.getloadavg()[0], 2),
     }
 
@@ -193,7 +191,7 @@ burn()
 
 
 def self_check():
-    """Two processes burn 0.3 s each, one of them an orphan: returns the CPU seconds found, which must be 0.6 and some."""
+    """Two processes burn 0.3 s each, one of them an orphan: returns the CPU seconds found, 0.6 and some."""
     found = run([sys.executable, "-S", "-c", ORPHAN])
     if not 0.6 <= found.cpu_s < 1.2 or found.left:
         raise SystemExit(f"measure: an orphan's CPU is lost: found {found.cpu_s:.2f} s of 0.6 s, left {found.left}")

@@ -1,8 +1,8 @@
-"""pytest plugin that writes what the reporting process is told, as JSON lines, to the file named by HASTEN_BENCH_RECORD.
+"""pytest plugin that writes what the reporting process is told, as JSON lines, to the file HASTEN_BENCH_RECORD.
 
-Loaded with `-p recorder`. The module has one hook, which does nothing in a worker (its config has `workerinput`), so that
-what runs the tests does not see a plugin that listens. HASTEN_BENCH_ORDER (`reverse` or `shuffle:SEED`) changes the order
-of plain pytest's tests: the witness that a difference is the suite's own dependence on order.
+Loaded with `-p recorder`. The module has one hook, which does nothing in a worker (its config has `workerinput`), so
+that what runs the tests does not see a plugin that listens. HASTEN_BENCH_ORDER (`reverse` or `shuffle:SEED`) changes
+the order of plain pytest's tests: the witness that a difference is the suite's own dependence on order.
 """
 
 import json
@@ -37,7 +37,7 @@ class Recorder:
     def __init__(self, config, path):
         self.config = config
         self.pid = os.getpid()
-        self.file = open(path, "w", encoding="utf-8", errors="backslashreplace")
+        self.file = open(path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
     def write(self, event, **fields):
         if os.getpid() == self.pid:  # a test that forks takes a copy of this object along

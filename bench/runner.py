@@ -1,4 +1,4 @@
-"""How a suite of the corpus is run by each runner: the command, a clean environment, and where the traces of a run go."""
+"""How a suite of the corpus is run by each runner: the command, a clean environment, and where traces of a run go."""
 
 import json
 import os
@@ -78,7 +78,10 @@ def environment(cache, suite, runner, tmp, seed):
 
 
 def run(cache, suite, runner, workers, seed=1, how="record", traces=None, memory=False, extra=()):
-    """Runs the suite once. how: `record` (recorder and JUnit file), `report` (the suite's -rA and a JUnit file), `only` (nothing added)."""
+    """Runs the suite once.
+
+    how: `record` (recorder and JUnit file), `report` (the suite's -rA and a JUnit file) or `only` (nothing added).
+    """
     tmp = tempfile.mkdtemp(prefix="hb-")
     env = environment(cache, suite, runner, tmp, seed)
     argv = command(cache, suite, runner, workers)
