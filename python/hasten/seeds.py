@@ -1,4 +1,4 @@
-"""Generators of random numbers over a fork: the same stream everywhere where the suite has seeded them, else different."""
+"""Random numbers over a fork: the same stream everywhere where the suite has seeded them, else different ones."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
 """Every option of pytest's does under `hasten run` what it does in plain pytest."""
 
+# ruff: noqa: E501  (texts of suites)
+
 from __future__ import annotations
 
 import difflib
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -132,16 +134,88 @@ TEXT = {
 
 
 SLOW = frozenset(
-    """
-    k m paths r_chars q no_warnings tb_line tb_no tb_short doctest
-    ignore importlib append no_summary strict_markers confcutdir keep_duplicates verbosity fixed_folder maxfail_many
-    missing_ini bad_k version markers fixtures fixtures_per_test collect_only_q collect_only_qq setup_plan setup_only
-    cache_show no_logging log_level assert_plain pyargs no_terminal_extras
-    """.split()
+    [
+        "k",
+        "m",
+        "paths",
+        "r_chars",
+        "q",
+        "no_warnings",
+        "tb_line",
+        "tb_no",
+        "tb_short",
+        "doctest",
+        "ignore",
+        "importlib",
+        "append",
+        "no_summary",
+        "strict_markers",
+        "confcutdir",
+        "keep_duplicates",
+        "verbosity",
+        "fixed_folder",
+        "maxfail_many",
+        "missing_ini",
+        "bad_k",
+        "version",
+        "markers",
+        "fixtures",
+        "fixtures_per_test",
+        "collect_only_q",
+        "collect_only_qq",
+        "setup_plan",
+        "setup_only",
+        "cache_show",
+        "no_logging",
+        "log_level",
+        "assert_plain",
+        "pyargs",
+        "no_terminal_extras",
+        "w_error",
+        "tb_native",
+        "tb_long",
+        "fulltrace",
+        "capture_sys",
+        "doctest_continue",
+        "other_ini",
+        "o",
+        "runxfail",
+        "no_doctest",
+        "no_cache",
+        "status",
+        "basetemp",
+        "continue_on_errors",
+        "version_twice",
+        "collect_only",
+        "durations",
+        "missing_file",
+        "r_all",
+        "tb_auto",
+        "capture_tee",
+        "capture_no",
+        "xunit1",
+        "lf_none",
+        "cache_show",
+        "lf_other",
+        "cache_clear",
+        "--maxfail=1",
+        "--exitfirst",
+        "skipped_module",
+        "marker",
+        "exit",
+        "duplicates",
+        "nothing",
+        "plugin",
+        "ini",
+        "unknown_ini",
+        "conftest_below",
+        "sessionstart",
+        "collection",
+    ]
 )
 
 
-def options(table: dict[str, str]) -> list[Any]:
+def options(table: Iterable[str]) -> list[Any]:
     return [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in table]
 
 
@@ -174,7 +248,7 @@ REPORTS = {
 }
 
 
-@pytest.mark.parametrize("name", REPORTS)
+@pytest.mark.parametrize("name", options(REPORTS))
 def test_reports_are_the_same(name: str, twins: Callable[..., Twins]) -> None:
     both = plain, hasten = twins().run(*split(REPORTS[name]), record=True)
     same(plain.phases(), hasten.phases(), both)
@@ -191,7 +265,7 @@ JUNIT = {
 }
 
 
-@pytest.mark.parametrize("name", JUNIT)
+@pytest.mark.parametrize("name", options(JUNIT))
 def test_junit_file_is_the_same(name: str, twins: Callable[..., Twins]) -> None:
     both = plain, hasten = twins().run("--junitxml=junit.xml", *split(JUNIT[name]))
     same(plain.junit(), hasten.junit(), both)
@@ -206,7 +280,9 @@ def test_what_is_written_without_capture_is_seen(twins: Callable[..., Twins]) ->
 
 
 def test_live_logs_and_the_log_file_hold_the_same(twins: Callable[..., Twins]) -> None:
-    both = twins().run("--log-cli-level=INFO", "--log-file=run.log", "--log-file-level=DEBUG", "--log-file-format=%(message)s")
+    both = twins().run(
+        "--log-cli-level=INFO", "--log-file=run.log", "--log-file-level=DEBUG", "--log-file-format=%(message)s"
+    )
     same(*(sorted((r.folder / "run.log").read_text().splitlines()) for r in both), both)
     for result in both:
         assert "live log call" in result.out, result.raw
@@ -226,7 +302,7 @@ CACHED = {
 }
 
 
-@pytest.mark.parametrize("name", CACHED)
+@pytest.mark.parametrize("name", options(CACHED))
 def test_second_run_reads_what_the_first_has_left(name: str, twins: Callable[..., Twins]) -> None:
     pair = twins()
     both = pair.run("--tb=no", "-q")
@@ -259,13 +335,17 @@ def test_stepwise_goes_on_where_it_stopped(twins: Callable[..., Twins]) -> None:
 
 # ---- limits
 
-FAILING = """
+FAILING = (
+    """
 import time
 def test_first(): assert 0
-""" + "".join(f"def test_{i}(): time.sleep(0.02)\n" for i in range(30)) + "def test_second(): assert 0\n"
+"""
+    + "".join(f"def test_{i}(): time.sleep(0.02)\n" for i in range(30))
+    + "def test_second(): assert 0\n"
+)
 
 
-@pytest.mark.parametrize("option", ["-x", "--maxfail=1", "--exitfirst"])
+@pytest.mark.parametrize("option", options(["-x", "--maxfail=1", "--exitfirst"]))
 def test_nothing_starts_after_the_first_failure(option: str, twins: Callable[..., Twins], tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
@@ -313,7 +393,7 @@ BROKEN = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("name", options(BROKEN))
 def test_what_cannot_be_run_ends_in_the_same_way(name: str, twins: Callable[..., Twins], tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()

@@ -1,5 +1,7 @@
 """Where workers are forked: what a fork cannot share is noticed in time, and what it can share stays as it should."""
 
+# ruff: noqa: E501  (texts of suites)
+
 from __future__ import annotations
 
 import importlib.util
@@ -90,7 +92,9 @@ def way(run: Run) -> str:
 
 
 @pytest.mark.parametrize("name", EARLY)
-def test_what_cannot_be_shared_starts_early(name: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]) -> None:
+def test_what_cannot_be_shared_starts_early(
+    name: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
     files, reason = EARLY[name]
     folder = suite(files)
     first = run_hasten(folder, "-n", "2").no_traceback_of_ours()
@@ -110,7 +114,9 @@ def test_what_cannot_be_shared_starts_early(name: str, suite: Callable[..., Path
 def test_what_can_be_shared_does_not(name: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]) -> None:
     files = {"conftest.py": SHARED[name], "test_a.py": FOUR}
     if name == "role at import of a test":
-        files["test_a.py"] += "import os\nROLE = bool(os.environ.get('PYTEST_XDIST_WORKER'))\ndef test_role(): assert ROLE\n"
+        files["test_a.py"] += (
+            "import os\nROLE = bool(os.environ.get('PYTEST_XDIST_WORKER'))\ndef test_role(): assert ROLE\n"
+        )
     run = run_hasten(suite(files), "-n", "2").no_traceback_of_ours()
     assert run.status == 0, run.describe()
     assert way(run) == "template", run.describe()

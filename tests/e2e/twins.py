@@ -89,7 +89,9 @@ class Result:
 
     def short_summary(self) -> Counter[str]:
         lines = next((v for k, v in self.sections().items() if k.startswith("short test summary")), [])
-        return Counter(line for line in lines if line.strip() and not line.startswith("hasten: ") and " in N s" not in line)
+        return Counter(
+            line for line in lines if line.strip() and not line.startswith("hasten: ") and " in N s" not in line
+        )
 
     def blocks(self, title: str) -> Counter[str]:
         """The ____ blocks ____ of FAILURES, ERRORS, PASSES; their lines where there are none (--tb=line)."""
@@ -154,7 +156,9 @@ def _shape(element: ET.Element, folder: str) -> Any:
     """Element as (tag, attributes, text, children), times aside, test cases in the order of their names."""
     without = ("time", "timestamp", "hostname")
     attributes = {k: normal(v, folder) for k, v in element.attrib.items() if k not in without}
-    children = [_shape(child, folder) for child in element if (child.text or "").strip("\nu") or child.tag != "system-out"]
+    children = [
+        _shape(child, folder) for child in element if (child.text or "").strip("\nu") or child.tag != "system-out"
+    ]
     if element.tag in ("testsuite", "testsuites", "properties"):
         children.sort(key=repr)
     return element.tag, attributes, normal(element.text or "", folder).strip(), children
@@ -170,16 +174,25 @@ class Twins:
             shutil.copytree(source, self.folders[name], ignore=shutil.ignore_patterns("__pycache__", ".pytest_cache"))
 
     def run(
-        self, *args: str, record: bool = False, env: dict[str, str] | None = None, workers: tuple[str, ...] = ("-n", "2")
+        self,
+        *args: str,
+        record: bool = False,
+        env: dict[str, str] | None = None,
+        workers: tuple[str, ...] = ("-n", "2"),
     ) -> tuple[Result, Result]:
         """Of plain pytest and of hasten. args: pytest's. record: Result.reports is wanted."""
         python = sys.executable
-        commands = {"pytest": [str(Path(python).with_name("pytest"))], "hasten": [find_program(), "run", "--python", python, *workers]}
+        commands = {
+            "pytest": [str(Path(python).with_name("pytest"))],
+            "hasten": [find_program(), "run", "--python", python, *workers],
+        }
         started = {}
         for name, command in commands.items():
             folder = self.folders[name]
             environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
-            environment |= {"PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "120", "TMPDIR": str(folder.parent)} | (env or {})
+            environment |= {"PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "120", "TMPDIR": str(folder.parent)} | (
+                env or {}
+            )
             arguments = [*command, *args]
             if record:
                 environment["REPORTS"] = str(folder.parent / "reports")
@@ -202,4 +215,3 @@ class Twins:
         reports = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
         path.unlink(missing_ok=True)
         return Result(self.folders[name], process.returncode, out, err, reports)
-
