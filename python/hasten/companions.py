@@ -98,7 +98,7 @@ class InReporter:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        profiles = node.workeroutput.pop(ATTRIBUTE, None)
+        profiles = getattr(node, "workeroutput", {}).pop(ATTRIBUTE, None)
         profiling = _profiling(self.config)
         if profiles and profiling is not None:
             profiling.profs.extend(profiles)

@@ -493,7 +493,7 @@ class Reporter:
         node = self._node(slot)
         error = None
         if rest[-1] and not outcome:
-            node.workeroutput.update(wire.loads(rest[-1]))
+            node.workeroutput = wire.loads(rest[-1])
         else:
             error = rest[-1].decode("utf-8", "replace") or "Not properly terminated"
         self.config.hook.pytest_testnodedown(node=node, error=error)

@@ -200,6 +200,8 @@ class NodeManager:
 class Node:
     """One worker as reporting plugins see it (xdist's WorkerController)."""
 
+    workeroutput: dict[str, Any]
+
     def __init__(self, manager: NodeManager, worker_id: str, count: int) -> None:
         self.nodemanager = manager
         self.config = manager.config
@@ -210,7 +212,7 @@ class Node:
             "testrunuid": manager.testrunuid,
             "mainargv": sys.argv,
         }
-        self.workeroutput: dict[str, Any] = {}
+        # workeroutput: what the worker has left; not there when it ended otherwise, and plugins ask whether it is.
         self.workerinfo: dict[str, Any] = {}
         self.shutting_down = False
 

@@ -76,6 +76,14 @@ FAILS = """
     def test_bad():
         assert 0
 """
+CRASH = """
+    import os, pytest
+
+    @pytest.mark.parametrize("n", range(5))
+    def test_dies(n):
+        if n == 2:
+            os._exit(3)
+"""
 SAYS_WHERE = """
     import os, module
 
@@ -175,8 +183,16 @@ def covered(result: Result) -> object:
     )
 
 
+def crash_is_one_failure(result: Result) -> None:
+    """A worker that died has left no workeroutput: pytest-metadata asks for it, and ended the run once."""
+    assert result.status == 1, result.text()
+    assert "1 failed, 4 passed" in result.out, result.text()
+    rows, _environment = html_report(result)  # type: ignore[misc]
+    assert {f"test_a.py::test_dies[{n}]" for n in (0, 1, 3, 4)} <= set(rows), result.text()
+
+
 def ran_in_workers(result: Result) -> None:
-    """coverage's tracer was once taken for a debugger, and nothing but its time showed that the run was not parallel."""
+    """coverage's tracer was taken for a debugger once, and only the time showed that the run was not parallel."""
     assert "on gw" in result.out, result.text()
 
 
@@ -303,7 +319,10 @@ CASES = [
          args=("--html=r.html", "--self-contained-html", "--junitxml=j.xml"),
          artefacts=lambda r: (html_report(r), junit(r)), against="xdist",  # names the platform of the worker
          counts_differ=True),  # pytest-xdist loses a warning about record_property
-    Case("pytest-metadata", ("metadata",), {"test_a.py": OUTCOMES}, args=("--metadata", "shop", "open", "--junitxml=j.xml", "-v"),
+    Case("pytest-html", ("html", "html_fixtures", "metadata"), {"test_a.py": CRASH}, variant="crash",
+         args=("--html=r.html", "--self-contained-html"), against="", holds=crash_is_one_failure),
+    Case("pytest-metadata", ("metadata",), {"test_a.py": OUTCOMES},
+         args=("--metadata", "shop", "open", "--junitxml=j.xml", "-v"),
          artefacts=lambda r: (junit(r), [re.findall(r"'shop': 'open'", line) for line in r.lines("^metadata:")])),
     Case("pytest-json-report", ("pytest_jsonreport", "metadata"), {"test_a.py": OUTCOMES},
          args=("--json-report", "--json-report-file=r.json"), artefacts=json_report,
@@ -316,7 +335,8 @@ CASES = [
          artefacts=lambda r: r.lines("^_+ .* _+$|^E ")),
     Case("pytest-benchmark", ("benchmark",), {"test_a.py": BENCHMARK}, args=("--benchmark-json=b.json",),
          artefacts=benchmarks, note=BENCHMARK_NOTE),
-    Case("pytest-benchmark", ("benchmark",), {"test_a.py": BENCHMARK}, args=("--benchmark-disable",), variant="disabled"),
+    Case("pytest-benchmark", ("benchmark",), {"test_a.py": BENCHMARK},
+         args=("--benchmark-disable",), variant="disabled"),
     Case("pytest-bdd", ("pytest-bdd",), BDD, args=("--cucumberjson=c.json",), artefacts=cucumber),
     Case("pytest-bdd", ("pytest-bdd",), BDD, args=("--gherkin-terminal-reporter", "-vv"), variant="terminal",
          note="hasten: tests run in one process: pytest-bdd's terminal reporter refuses parallel runs",
