@@ -22,7 +22,7 @@ from typing import Any
 from conftest import INHERITED, find_program
 
 SUITES = Path(__file__).parent.parent / "suites"
-WORDS = "PASSED|FAILED|SKIPPED|XFAIL|XPASS|ERROR|RERUN|HOOKED|SUBPASS|SUBFAIL|SUBPASSED|SUBFAILED|SUBSKIP|SUBSKIPPED|SUBXFAIL"
+WORDS = "PASSED|FAILED|SKIPPED|XFAIL|XPASS|ERROR|RERUN|HOOKED|SUBPASSED|SUBFAILED|SUBSKIPPED|SUBXFAIL"
 TITLE = re.compile(r"^(=+|_+|-+|!+) ?(.*?) ?(\1|=+|_+|-+|!+)$")
 BLOCK = re.compile(r"^_{3,} [^_].* _{3,}$")
 # pytest's terminal reporter writes the letter of a failed subTest while output is captured.

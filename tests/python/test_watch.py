@@ -36,9 +36,10 @@ def test_a_role_is_no_use_of_the_identity(own: Any) -> None:
 @pytest.mark.parametrize(
     "use",
     [
-        lambda x: "db_" + x, lambda x: f"{x}", lambda x: f"{x}!", lambda x: "%s" % x, lambda x: x[2:], lambda x: x == "gw0",
-        lambda x: x.replace("gw", ""), lambda x: {x: 1}, lambda x: x + "_", lambda x: str(x), lambda x: x.removeprefix("gw"),
-        lambda x: list(x), lambda x: "g" in x, lambda x: x < "z", lambda x: x.encode(), lambda x: "_".join(["a", x]),
+        lambda x: "db_" + x, lambda x: f"{x}", lambda x: f"{x}!", lambda x: "%s" % x, lambda x: x[2:],  # noqa: UP031
+        lambda x: x == "gw0", lambda x: x.replace("gw", ""), lambda x: {x: 1}, lambda x: x + "_", lambda x: str(x),
+        lambda x: x.removeprefix("gw"), lambda x: list(x), lambda x: "g" in x, lambda x: x < "z", lambda x: x.encode(),
+        lambda x: "_".join(["a", x]),
     ],
 )  # fmt: skip
 def test_a_use_as_a_value_is_an_alarm(own: Any, use: Any) -> None:
