@@ -55,6 +55,17 @@ def install_in_reporter(config: pytest.Config) -> None:
         config.pluginmanager.register(InReporter(config), "hasten-companions")
 
 
+def reconnect(config: pytest.Config) -> None:
+    """A connection of pytest-rerunfailures made before a forced fork: workers on one socket would mix their answers."""
+    db = getattr(config, "failures_db", None)
+    if type(db).__name__ != "ClientStatusDB":
+        return
+    given = config.workerinput  # type: ignore[attr-defined]
+    keys = [key for key in ("sock_port", "statusdb_token") if key in given]
+    db.sock.close()  # type: ignore[union-attr]
+    config.failures_db = type(db)(*(given[key] for key in keys))  # type: ignore[attr-defined, call-arg]
+
+
 class InWorker:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config

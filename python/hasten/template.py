@@ -15,7 +15,7 @@ import pytest
 from hasten import _native, companions, junit, split, wire
 from hasten.debug import Debugging, Terminal
 from hasten.once import Once
-from hasten.plugin import leave, release_collector, shelter_objects, state
+from hasten.plugin import release_collector, shelter_objects, state
 from hasten.together import Groups
 
 NO_LIMIT = 0xFFFFFFFF  # ms, 50 days
@@ -289,6 +289,7 @@ class Template:
         dict.clear(workerinput)
         dict.update(workerinput, own)
         _set_environment(own)
+        companions.reconnect(self.config)
         _restart_capture(self.config)
         self._own_basetemp(own)
         self.worker.attach(slot, segment_fd, plan_fd, limits)
@@ -457,7 +458,3 @@ def _widest_scope(info: Any) -> str:
         if scope == "class":
             widest = "class"
     return widest
-
-
-def leave_unused() -> None:
-    leave(0)

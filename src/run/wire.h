@@ -32,7 +32,6 @@ enum wire_type {
     /* S -> R */
     WIRE_JOURNAL,    /* fd: the journal; replaces an earlier one at the same offsets */
     WIRE_ADVANCE,    /* a: valid bytes of the journal */
-    WIRE_CONFIGURED, /* a: workers; data: id of the run */
 };
 
 #endif
