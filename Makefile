@@ -13,6 +13,7 @@ IN_VENV := PATH="$(abspath $(BIN)):$$PATH"
 MESON := $(IN_VENV) $(BIN)/meson
 PYTEST := $(IN_VENV) $(BIN)/pytest
 C_FILES = $(shell git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'tests/unit/*.[ch]' 'tests/fuzz/*.c')
+PY_FOLDERS = python tests tools bench
 S ?= 60
 
 .PHONY: help dev build venv test check plugins asan tsan memcheck fuzz tidy fmt fmt-check lint headers layers sizes bench \
@@ -106,15 +107,15 @@ tidy: $(VENV)/.lint dev ## clang-tidy over src/ with build/dev's commands
 
 fmt: $(VENV)/.lint ## rewrites C and Python in the project's format
 	$(IN_VENV) clang-format -i $(C_FILES)
-	$(BIN)/ruff format --quiet python tests/python tests/e2e tools bench
-	$(BIN)/ruff check --fix --quiet python tests/python tests/e2e tools bench
+	$(BIN)/ruff format --quiet $(PY_FOLDERS)
+	$(BIN)/ruff check --fix --quiet $(PY_FOLDERS)
 
 fmt-check: $(VENV)/.lint ## says what fmt would change
 	$(IN_VENV) clang-format --dry-run --Werror $(C_FILES)
-	$(BIN)/ruff format --check --quiet python tests/python tests/e2e tools bench
+	$(BIN)/ruff format --check --quiet $(PY_FOLDERS)
 
 lint: $(VENV)/.lint dev ## ruff and strict mypy
-	$(BIN)/ruff check python tests/python tests/e2e tools bench
+	$(BIN)/ruff check $(PY_FOLDERS)
 	$(BIN)/mypy
 
 headers: ## every header compiles alone

@@ -2,8 +2,9 @@
 """What the engine itself costs per test: `engine.py [--tests N] [--program hasten]`.
 
 A suite whose conftest replaces the run of a test by three ready reports: what is left of a worker's CPU time is taking
-the test, pytest's five reporting hook calls, and the record. The supervisor's CPU time stands in the last record of its journal. Both are
-differences between a suite of N and one of N/10 tests, so that start and end cancel out. Microseconds per test.
+the test, pytest's five reporting hook calls, and the record. The supervisor's CPU time stands in the last record of
+its journal. Both are differences between a suite of N and one of N/10 tests, so that start and end cancel out.
+Microseconds per test.
 """
 
 import argparse
@@ -85,7 +86,7 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         sizes = (options.tests, options.tests // 10)
         folders = [pathlib.Path(name) / str(n) for n in sizes]
-        for folder, n in zip(folders, sizes):
+        for folder, n in zip(folders, sizes, strict=True):
             folder.mkdir()
             make(folder, n)
         found, plain = [], []
@@ -97,7 +98,7 @@ def main():
         [(big[k] - small[k]) / span for big, small in rows] for rows, k in ((found, 0), (found, 1), (plain, 0))
     )
     for who, per_test in (("worker", worker), ("plain pytest's loop", loop),
-                          ("worker's own part", [a - b for a, b in zip(worker, loop)]),
+                          ("worker's own part", [a - b for a, b in zip(worker, loop, strict=True)]),
                           ("supervisor", supervisor)):  # fmt: skip
         print(f"{who:20} {statistics.median(per_test):7.2f} us per test  (of {[round(x, 2) for x in per_test]})")
 

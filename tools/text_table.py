@@ -14,7 +14,7 @@ def cells(code):
     char = chr(code)
     if 0xD800 <= code < 0xE000:
         return 1
-    if code in HANGUL_MEDIAL_FINAL or unicodedata.category(char) in ("Mn", "Me", "Cf") and code != 0xAD:
+    if code in HANGUL_MEDIAL_FINAL or (unicodedata.category(char) in ("Mn", "Me", "Cf") and code != 0xAD):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
 
@@ -51,6 +51,7 @@ def main():
     print(" */")
     print("#ifndef HASTEN_TEXT_TABLE_H\n#define HASTEN_TEXT_TABLE_H\n")
     print('#include "base/base.h"\n')
+    print("/* clang-format off: a table */\n")
     print("struct text_range {\n    uint32_t first;\n    uint32_t last;\n};\n")
     write_table("no_cell", ranges(0))
     print()

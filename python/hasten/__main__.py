@@ -31,7 +31,7 @@ def main() -> int:
         return 4
     os.environ["HASTEN_PYTHON"] = sys.executable
     os.environ["HASTEN_CWD_ON_PATH"] = "1"
-    os.execv(program, [program, *sys.argv[1:]])
+    return os.execv(program, [program, *sys.argv[1:]])
 
 
 if __name__ == "__main__":

@@ -57,13 +57,13 @@ def install_in_reporter(config: pytest.Config) -> None:
 
 def reconnect(config: pytest.Config) -> None:
     """A connection of pytest-rerunfailures made before a forced fork: workers on one socket would mix their answers."""
-    db = getattr(config, "failures_db", None)
+    db: Any = getattr(config, "failures_db", None)
     if type(db).__name__ != "ClientStatusDB":
         return
     given = config.workerinput  # type: ignore[attr-defined]
     keys = [key for key in ("sock_port", "statusdb_token") if key in given]
-    db.sock.close()  # type: ignore[union-attr]
-    config.failures_db = type(db)(*(given[key] for key in keys))  # type: ignore[attr-defined, call-arg]
+    db.sock.close()
+    config.failures_db = type(db)(*(given[key] for key in keys))  # type: ignore[attr-defined]
 
 
 class InWorker:

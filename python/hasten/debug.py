@@ -71,9 +71,9 @@ class Terminal:
             pass
         if saved >= 0:
             os.dup2(fd, saved, inheritable=False)
-        if saved < 0 or getattr(out, "_state", "") == "suspended":
-            if self.config.getoption("capture", "fd") == "fd":
-                os.dup2(fd, 1)
+        shown = saved < 0 or getattr(out, "_state", "") == "suspended"
+        if shown and self.config.getoption("capture", "fd") == "fd":
+            os.dup2(fd, 1)
 
     def _to_foreground(self) -> None:
         try:

@@ -1,7 +1,8 @@
-"""Where hasten does pytest's own work faster: the C half of hook calls. ``HASTEN_FUSE=0`` or ``--no-fuse`` turns it off."""
+"""Where hasten does pytest's own work faster: the C half of hook calls. ``HASTEN_FUSE=0`` or ``--no-fuse``: off."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 
@@ -31,5 +32,5 @@ def install(pluginmanager: pytest.PytestPluginManager) -> bool:
 def _shows_own_frames(argv: list[str]) -> bool:
     """Options under which failure texts show pytest's and pluggy's own frames: they are to look as ever."""
     return any(a in ("--full-trace", "--fulltrace", "--tb=native", "--debug", "--traceconfig") for a in argv) or any(
-        a == "--tb" and b == "native" for a, b in zip(argv, argv[1:])
+        a == "--tb" and b == "native" for a, b in itertools.pairwise(argv)
     )

@@ -9,8 +9,8 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-from collections.abc import Callable
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -33,7 +33,8 @@ def install(config: pytest.Config) -> None:
     reporter = Reporter(config)
     config.pluginmanager.register(reporter, "dsession")
     companions.install_in_reporter(config)
-    _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, reporter.settings().encode("utf-8", "surrogateescape"))
+    settings = reporter.settings().encode("utf-8", "surrogateescape")
+    _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, settings)
 
 
 def _node_id(text: str) -> Any:
@@ -311,7 +312,7 @@ class Reporter:
             memo.relayed = self.relayed
             crash = self.relayed.strip().rpartition("\n")[2]
             if getattr(memo, "reprcrash", None) is not None and crash:
-                path, line, message = (crash.split(":", 2) + ["", ""])[:3]
+                path, line, message = [*crash.split(":", 2), "", ""][:3]
                 if line.isdigit():
                     memo.reprcrash.path, memo.reprcrash.lineno = path, int(line)
                     memo.reprcrash.message = message.strip()
@@ -381,7 +382,7 @@ class Reporter:
         return self.nodes[slot]
 
     def on_test(
-        self, _outcome: int, flags: int, item: int, slot: int, start: int, setup: int, call: int, teardown: int, raw: bytes
+        self, _: int, flags: int, item: int, slot: int, start: int, setup: int, call: int, teardown: int, raw: bytes
     ) -> None:
         nodeid = self.ids[item]
         if not flags & _native.RECORD_PLAIN:

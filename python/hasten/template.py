@@ -99,7 +99,7 @@ def _quiet_stdout() -> None:
 
 
 class Held:
-    """While this process configures, what it writes leads nowhere: the reporter, which configures too, writes the same."""
+    """While this process configures, what it writes leads nowhere: the reporter configures too and writes the same."""
 
     def __init__(self) -> None:
         self.real: dict[int, int] = {}
@@ -199,7 +199,8 @@ def _become(config: pytest.Config, template: Template, workerinput: dict[str, An
     config.pluginmanager.register(template, "hasten-template")
     config.pluginmanager.register(template.worker, "hasten-worker")
     companions.install_in_template(config)
-    terminal = Terminal(config, state.terminal_out, workerinput.get("hasten_crash_dir") or workerinput["hasten_basetemp"])
+    kept_in = workerinput.get("hasten_crash_dir") or workerinput["hasten_basetemp"]
+    terminal = Terminal(config, state.terminal_out, kept_in)
     config.pluginmanager.register(Debugging(terminal), "hasten-debugging")
 
 

@@ -31,11 +31,7 @@ def _without_workers(args: list[str]) -> list[str]:
             skip = False
         elif arg in valued:
             skip = True
-        elif arg in flags or arg.startswith(tuple(v + "=" for v in valued)):
-            pass
-        elif arg.startswith("-n") and arg[2:] and (arg[2:].isdigit() or arg[2:] in ("auto", "logical")):
-            pass
-        else:
+        elif not (arg in flags or arg.startswith(tuple(v + "=" for v in valued)) or _is_count(arg)):
             kept.append(arg)
     return kept
 
@@ -71,11 +67,15 @@ def compare(plain: Reports, other: Reports) -> list[str]:
             continue
         if len(a) != len(b):
             lines.append(f"{nodeid} [{when}]: {len(a)} reports from pytest, {len(b)} from hasten")
-        for one, two in zip(a, b):
+        for one, two in zip(a, b, strict=False):
             for name in one:
                 if one[name] != two.get(name):
                     lines.append(f"{nodeid} [{when}]: {name}: {_short(one[name])} | {_short(two.get(name))}")
     return lines
+
+
+def _is_count(arg: str) -> bool:
+    return arg.startswith("-n") and (arg[2:].isdigit() or arg[2:] in ("auto", "logical"))
 
 
 def _short(value: object) -> str:
@@ -89,7 +89,8 @@ def main(argv: list[str]) -> int:
     no_plugin = ["-p", "no:hasten", "-p", "no:xdist", "-p", "hasten.recorder"]
     with tempfile.TemporaryDirectory(prefix="hasten-verify-") as folder:
         records = [os.path.join(folder, name) for name in ("pytest", "hasten")]
-        plain, plain_s = _run([sys.executable, "-m", "pytest", *no_plugin, *_without_workers(args)], records[0], "pytest")
+        command = [sys.executable, "-m", "pytest", *no_plugin, *_without_workers(args)]
+        plain, plain_s = _run(command, records[0], "pytest")
         own, own_s = _run([program, "run", "--python", sys.executable, "--no-live", "-p", "hasten.recorder", *args],
                           records[1], "hasten")  # fmt: skip
         reports = [_read(path) for path in records]

@@ -36,7 +36,8 @@ _active: Watch | None = None
 def _reader(depth: int = 2) -> Any:
     """The frame that asked, past os and collections' own."""
     frame: types.FrameType | None = sys._getframe(depth)
-    while frame is not None and frame.f_globals.get("__name__") in ("os", "collections.abc", "_collections_abc", __name__):
+    own = ("os", "collections.abc", "_collections_abc", __name__)
+    while frame is not None and frame.f_globals.get("__name__") in own:
         frame = frame.f_back
     return frame
 
@@ -64,10 +65,10 @@ class Identity(str):
         method.__name__ = name
         return method
 
-    for _name in ("__str__", "__format__", "__add__", "__mod__", "__getitem__", "__eq__", "__ne__", "__hash__", "__lt__",
-                  "__gt__", "__iter__", "__contains__", "replace", "split", "partition", "rpartition", "startswith",
-                  "endswith", "strip", "lstrip", "rstrip", "removeprefix", "removesuffix", "join", "format", "encode",
-                  "lower", "upper", "isdigit", "find", "index"):  # fmt: skip
+    for _name in ("__str__", "__format__", "__add__", "__mod__", "__getitem__", "__eq__", "__ne__", "__hash__",
+                  "__lt__", "__gt__", "__iter__", "__contains__", "replace", "split", "partition", "rpartition",
+                  "startswith", "endswith", "strip", "lstrip", "rstrip", "removeprefix", "removesuffix", "join",
+                  "format", "encode", "lower", "upper", "isdigit", "find", "index"):  # fmt: skip
         locals()[_name] = _noted(_name)
     del _name, _noted
 
@@ -100,7 +101,7 @@ class WorkerInput(dict[str, Any]):
         return _active.read_input(key, value) if _active is not None and key in self.differing else value
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        return self[key] if key in self else default  # noqa: SIM401 (dict.get would not ask __getitem__)
 
 
 class Watch:

@@ -41,10 +41,11 @@ def _outcome(reports: list[Any]) -> int:
 
 
 def reads_nextitem(config: pytest.Config) -> bool:
-    """A plugin looks at nextitem before the teardown (pytest-testmon saves when there is none): no guess will do then."""
+    """A plugin looks at nextitem before the teardown (pytest-testmon saves when there is none): no guess will do."""
     for impl in config.hook.pytest_runtest_protocol.get_hookimpls():
         code = getattr(impl.function, "__code__", None)
-        if "nextitem" not in impl.argnames or code is None or impl.function.__module__.startswith(("_pytest.", "hasten.")):
+        ours = impl.function.__module__.startswith(("_pytest.", "hasten."))
+        if "nextitem" not in impl.argnames or code is None or ours:
             continue
         for instruction in dis.get_instructions(code):
             loaded = instruction.argval if instruction.opname.startswith("LOAD_FAST") else ()
@@ -243,7 +244,7 @@ class Worker:
         return wire.with_extras(data, report, self.config)
 
     def _end_damaged(self) -> None:
-        """No test after this one could be run as it should be: another worker takes over, the reason goes with the crash."""
+        """No later test could run as it should: another worker takes over, the reason goes with the crash."""
         folder = self.config.workerinput.get("hasten_crash_dir")  # type: ignore[attr-defined]
         if folder:
             with open(os.path.join(folder, str(os.getpid())), "a", encoding="utf-8") as f:
@@ -278,9 +279,9 @@ class Worker:
             at = PHASES.index(report.when) if report.when in PHASES else 1
             times[at] += int(report.duration * 1e9)
         start = int(reports[0].start * 1e9) if reports else 0
-        _native.worker_publish(
-            _native.RECORD_TEST, _outcome(reports), 0, self.item_index, start, times[0], times[1], times[2], wire.dumps(self._serialized())
-        )
+        kind, payload = _native.RECORD_TEST, wire.dumps(self._serialized())
+        setup, call, teardown = times
+        _native.worker_publish(kind, _outcome(reports), 0, self.item_index, start, setup, call, teardown, payload)
 
     def _flush_extra(self) -> None:
         """Reports and warnings of no test: session teardown, unraisable exceptions found late."""

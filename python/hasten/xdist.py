@@ -162,7 +162,6 @@ class Spec:
     def __getattr__(self, name: str) -> None:
         if name.startswith("_"):
             raise AttributeError(name)
-        return None
 
 
 class RemoteInfo:

@@ -21,8 +21,8 @@ HS_NORETURN void hs_check_failed(const char *what, const char *file, int line);
 #define HS_CHECK(condition) ((condition) ? (void)0 : hs_check_failed(#condition, __FILE__, __LINE__))
 
 /* Memory that cannot be had ends the process with one line: there is no result to protect that the journal lacks. */
-void *hs_alloc(size_t size);               /* zeroed, owned by the caller */
-void *hs_realloc(void *old, size_t size);  /* never NULL for size > 0 */
-char *hs_strdup(const char *text);         /* owned by the caller */
+void *hs_alloc(size_t size);              /* zeroed, owned by the caller */
+void *hs_realloc(void *old, size_t size); /* never NULL for size > 0 */
+char *hs_strdup(const char *text);        /* owned by the caller */
 
 #endif

@@ -14,7 +14,8 @@ struct err {
     char text[480];
 };
 
-int err_set(struct err *err, const char *fmt, ...) HS_PRINTF(2, 3);            /* always returns -1 */
-int err_sys(struct err *err, int code, const char *fmt, ...) HS_PRINTF(3, 4); /* same; appends strerror(code), code > 0 */
+int err_set(struct err *err, const char *fmt, ...) HS_PRINTF(2, 3); /* always returns -1 */
+/* same; appends strerror(code), code > 0 */
+int err_sys(struct err *err, int code, const char *fmt, ...) HS_PRINTF(3, 4);
 
 #endif

@@ -46,7 +46,8 @@ int cmd_dispatch(int argc, char **argv)
     for (size_t i = 0; i < HS_COUNT(commands); i++)
         if (!strcmp(argv[1], commands[i].name))
             return commands[i].main(argc - 2, argv + 2);
-    snprintf(text, sizeof text, "'%.80s' is no command of hasten; `hasten --help` lists them (to run tests: hasten run %.80s)",
-             argv[1], argv[1]);
+    snprintf(text, sizeof text,
+             "'%.80s' is no command of hasten; `hasten --help` lists them (to run tests: hasten run %.80s)", argv[1],
+             argv[1]);
     return cmd_fail(CMD_USAGE, text);
 }

@@ -8,13 +8,13 @@ enum cmd_status { CMD_OK = 0, CMD_FAILED = 1, CMD_INTERRUPTED = 2, CMD_INTERNAL 
 
 struct cmd {
     const char *name;
-    const char *summary;                 /* one line of `hasten --help` */
-    int (*main)(int argc, char **argv);  /* argv[0] is the first argument after the verb */
+    const char *summary;                /* one line of `hasten --help` */
+    int (*main)(int argc, char **argv); /* argv[0] is the first argument after the verb */
     bool hidden;
 };
 
-int cmd_dispatch(int argc, char **argv);     /* argv[0] is the program */
-int cmd_fail(int status, const char *text);  /* "hasten: text" to stderr; returns status */
+int cmd_dispatch(int argc, char **argv);    /* argv[0] is the program */
+int cmd_fail(int status, const char *text); /* "hasten: text" to stderr; returns status */
 
 int cmd_run(int argc, char **argv);
 int cmd_history(int argc, char **argv);

@@ -57,8 +57,8 @@ static size_t scan_parents(int *pids, size_t cap)
             continue;
         snprintf(path, sizeof path, "/proc/%d/stat", pid);
         f = fopen(path, "re");
-        if (f && fgets(line, sizeof line, f) && (after = strrchr(line, ')')) && sscanf(after, ") %*c %d", &parent) == 1 &&
-            parent == getpid())
+        if (f && fgets(line, sizeof line, f) && (after = strrchr(line, ')')) &&
+            sscanf(after, ") %*c %d", &parent) == 1 && parent == getpid())
             pids[n++] = pid;
         if (f)
             fclose(f);

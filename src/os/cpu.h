@@ -5,10 +5,10 @@
 #include "base/base.h"
 
 struct cpu_limits {
-    uint32_t logical;       /* cores in the affinity mask, at least 1 */
-    uint32_t physical;      /* distinct cores among them (hyper-threads counted once), at least 1 */
-    uint32_t quota;         /* cores by cgroup quota, rounded up; 0: no quota */
-    uint64_t memory_bytes;  /* that could be allocated now: MemAvailable, bounded by the cgroup's limit; 0: unknown */
+    uint32_t logical;      /* cores in the affinity mask, at least 1 */
+    uint32_t physical;     /* distinct cores among them (hyper-threads counted once), at least 1 */
+    uint32_t quota;        /* cores by cgroup quota, rounded up; 0: no quota */
+    uint64_t memory_bytes; /* that could be allocated now: MemAvailable, bounded by the cgroup's limit; 0: unknown */
 };
 
 void cpu_limits(struct cpu_limits *limits);

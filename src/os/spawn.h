@@ -5,12 +5,12 @@
 #include "base/base.h"
 
 struct spawn_options {
-    char *const *argv;       /* NULL-terminated; argv[0] is looked up in PATH when it has no slash */
-    const char *const *env;  /* "NAME=value" additions, NULL-terminated; NULL: none */
-    const int *keep;         /* descriptors that the program inherits under the same number; -1 entries are skipped */
+    char *const *argv;      /* NULL-terminated; argv[0] is looked up in PATH when it has no slash */
+    const char *const *env; /* "NAME=value" additions, NULL-terminated; NULL: none */
+    const int *keep;        /* descriptors that the program inherits under the same number; -1 entries are skipped */
     size_t n_keep;
-    int terminal;            /* slave of a pseudo-terminal: new session, becomes 0, 1, 2; -1: ours are inherited */
-    bool own_group;          /* a process group of its own, so that the terminal's signals reach us alone */
+    int terminal;   /* slave of a pseudo-terminal: new session, becomes 0, 1, 2; -1: ours are inherited */
+    bool own_group; /* a process group of its own, so that the terminal's signals reach us alone */
 };
 
 /* 0 and *pid, or -errno: also when the program could not be executed (-ENOENT, -EACCES ...). */

@@ -178,6 +178,7 @@ PyMethodDef channel_methods[] = {
     {"blob_read", native_blob_read, METH_O, "blob_read(fd) -> bytes\n\nAll bytes of a memory file."},
     {"die_with", native_die_with, METH_O, "die_with(chan)\n\nSIGKILL for this process when chan's other end closes."},
     {"intact", native_intact, METH_NOARGS,
-     "intact() -> bool\n\nFalse when what die_with was given is open no more: descriptors of this process were closed."},
+     "intact() -> bool\n\nFalse when what die_with was given is open no more: descriptors of this process "
+     "were closed."},
     {NULL, NULL, 0, NULL},
 };

@@ -27,14 +27,14 @@ struct child {
 };
 
 struct template {
-    int chan;                /* borrowed */
-    struct child *children;  /* owned, n */
+    int chan;               /* borrowed */
+    struct child *children; /* owned, n */
     size_t n;
-    int segment_fd;          /* owned; -1 while not sent */
+    int segment_fd; /* owned; -1 while not sent */
     int inputs_fd;
     int plan_fd;
     bool quit;
-    bool proper_end;         /* a worker has ended the session as pytest does */
+    bool proper_end; /* a worker has ended the session as pytest does */
 };
 
 static void keep_fd(int *kept, int fd)
@@ -238,8 +238,8 @@ PyMethodDef template_methods[] = {
      "fork() -> int\n\nos.fork() without its warning about threads; 0 in the child. OSError when there is no room."},
     {"template_serve", native_template_serve, METH_VARARGS,
      "template_serve(chan, segment_fd=-1, inputs_fd=-1) -> tuple | bool\n\nForks workers as the supervisor asks. In a "
-     "worker: (slot, chan, segment_fd, inputs_fd, plan_fd), all its own; fds are -1 while not sent. In the template, at "
-     "the end of the run: True when a worker has ended the session properly. Does not return when the supervisor "
+     "worker: (slot, chan, segment_fd, inputs_fd, plan_fd), all its own; fds are -1 while not sent. In the template, "
+     "at the end of the run: True when a worker has ended the session properly. Does not return when the supervisor "
      "is gone."},
     {"template_end_orphans", native_template_end_orphans, METH_NOARGS,
      "template_end_orphans() -> int\n\nEnds every process that tests have left behind; how many there were."},

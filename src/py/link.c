@@ -154,8 +154,7 @@ static PyObject *native_worker_begin(PyObject *self, PyObject *args)
 static PyObject *native_worker_end(PyObject *self, PyObject *args)
 {
     struct slot *slot = mine.slot;
-    const uint64_t ran =
-        clock_now_ns() - atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
+    const uint64_t ran = clock_now_ns() - atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
 
     (void)self;
     (void)args;

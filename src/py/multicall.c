@@ -29,7 +29,7 @@ struct step {
 
 struct call {
     struct step steps[MAX_IMPLS];
-    PyObject *args[MAX_ARGS]; /* borrowed from the caller's keyword arguments */
+    PyObject *args[MAX_ARGS];       /* borrowed from the caller's keyword arguments */
     PyObject *teardowns[MAX_IMPLS]; /* owned generators */
     int n_steps;
     int n_args;
@@ -155,8 +155,7 @@ static int open_wrapper(struct call *call, PyObject *generator)
 /* 0 (more to come), 1 (first result is there) or -1. */
 static int run_step(struct call *call, const struct step *step, bool firstresult, PyObject *results)
 {
-    PyObject *answer =
-        PyObject_Vectorcall(step->function, call->args + step->first, (size_t)step->n, NULL); /* owned */
+    PyObject *answer = PyObject_Vectorcall(step->function, call->args + step->first, (size_t)step->n, NULL); /* owned */
     int code;
 
     if (!answer)
@@ -203,7 +202,8 @@ static PySendResult throw_into(PyObject *generator, PyObject *exception, PyObjec
         return PYGEN_NEXT;
     raised = take_exception();
     if (PyErr_GivenExceptionMatches(raised, PyExc_StopIteration)) {
-        *value = Py_NewRef(((PyStopIterationObject *)raised)->value ? ((PyStopIterationObject *)raised)->value : Py_None);
+        *value =
+            Py_NewRef(((PyStopIterationObject *)raised)->value ? ((PyStopIterationObject *)raised)->value : Py_None);
         Py_DECREF(raised);
         return PYGEN_RETURN;
     }

@@ -9,12 +9,12 @@
 
 #include "py/compat.h"
 
-extern PyMethodDef channel_methods[];  /* channel.c: messages and memory files */
-extern PyMethodDef worker_methods[];   /* link.c: take tests, publish results */
+extern PyMethodDef channel_methods[];   /* channel.c: messages and memory files */
+extern PyMethodDef worker_methods[];    /* link.c: take tests, publish results */
 extern PyMethodDef multicall_methods[]; /* multicall.c: pluggy's inner hook call */
-extern PyMethodDef plain_methods[];    /* plain.c: the usual result */
-extern PyMethodDef template_methods[]; /* fork.c: the template's loop */
-extern PyMethodDef journal_methods[];  /* tail.c: the reporter reads the journal */
+extern PyMethodDef plain_methods[];     /* plain.c: the usual result */
+extern PyMethodDef template_methods[];  /* fork.c: the template's loop */
+extern PyMethodDef journal_methods[];   /* tail.c: the reporter reads the journal */
 extern PyMethodDef collector_methods[]; /* collector.c: what was there before the fork stays out of gc */
 
 #endif

@@ -127,7 +127,8 @@ static PyObject *native_worker_plain_is(PyObject *self, PyObject *report)
     if (!dict)
         return NULL;
     for (int i = 0; i < N_NAMES; i++)
-        Py_XSETREF(names[i], PyUnicode_InternFromString(i == ID && !PyDict_GetItemString(dict, "_id") ? "nodeid" : texts[i]));
+        Py_XSETREF(names[i],
+                   PyUnicode_InternFromString(i == ID && !PyDict_GetItemString(dict, "_id") ? "nodeid" : texts[i]));
     Py_XSETREF(report_type, Py_NewRef((PyObject *)Py_TYPE(report)));
     n_attributes = PyDict_GET_SIZE(dict);
     Py_DECREF(dict);

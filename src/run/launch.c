@@ -19,15 +19,16 @@
  * As pytest's console script would start, so that sys.path and sys.argv are what the suite knows; only -c's entry for
  * the current folder has to go.
  */
-static const char boot[] = "import sys\n"
-                           "if sys.path and sys.path[0] == '': del sys.path[0]\n"
-                           "try:\n"
-                           "    from hasten.plugin import console_main\n"
-                           "except ImportError as exc:\n"
-                           "    sys.stderr.write(f'hasten: {sys.executable} cannot import hasten and pytest ({exc}); '\n"
-                           "                     'install hasten there or name another interpreter with --python\\n')\n"
-                           "    sys.exit(4)\n"
-                           "sys.exit(console_main())\n";
+static const char boot[] =
+    "import sys\n"
+    "if sys.path and sys.path[0] == '': del sys.path[0]\n"
+    "try:\n"
+    "    from hasten.plugin import console_main\n"
+    "except ImportError as exc:\n"
+    "    sys.stderr.write(f'hasten: {sys.executable} cannot import hasten and pytest ({exc}); '\n"
+    "                     'install hasten there or name another interpreter with --python\\n')\n"
+    "    sys.exit(4)\n"
+    "sys.exit(console_main())\n";
 
 void launch_note(struct run *run, const char *fmt, ...)
 {

@@ -10,13 +10,13 @@
 #include "store/record.h"
 
 struct run_options {
-    const char *python;        /* interpreter; found by cmd/python.c */
-    char *const *pytest_args;  /* NULL-terminated */
+    const char *python;       /* interpreter; found by cmd/python.c */
+    char *const *pytest_args; /* NULL-terminated */
     size_t n_pytest_args;
-    bool resume;               /* go on where the last unfinished journal of this rootdir ends */
-    bool live;                 /* a terminal: pytest gets a pseudo-terminal and the watcher draws */
-    uint64_t seed;             /* of the plan, see sched/plan.h */
-    int reporter_chan;         /* `pytest --hasten`: the reporter is there already; -1: we start it */
+    bool resume;       /* go on where the last unfinished journal of this rootdir ends */
+    bool live;         /* a terminal: pytest gets a pseudo-terminal and the watcher draws */
+    uint64_t seed;     /* of the plan, see sched/plan.h */
+    int reporter_chan; /* `pytest --hasten`: the reporter is there already; -1: we start it */
     int template_chan;
 };
 
@@ -33,8 +33,8 @@ struct run_config {
     char python[32];
     char pytest[32];
     bool quiet;
-    bool own_screen; /* a plugin draws progress of its own: the watcher gets no ticks */
-    int pid; /* of the reporter */
+    bool own_screen;   /* a plugin draws progress of its own: the watcher gets no ticks */
+    int pid;           /* of the reporter */
     bool auto_workers; /* nobody asked for a number */
     char key[256];     /* of the history: interpreter and what else changes durations */
 };
@@ -57,8 +57,8 @@ struct run_watcher {
 
 /* What is left to say when a run is over. */
 struct run_totals {
-    int status;        /* exit status */
-    bool distributed;  /* false: pytest ran everything itself */
+    int status;       /* exit status */
+    bool distributed; /* false: pytest ran everything itself */
     bool quiet;
     uint64_t wall_ns;
     uint64_t tests_ns; /* sum of all phases of the tests that ran now, without what workers waited for a core */

@@ -84,8 +84,7 @@ void pool_forked(struct run *run, uint32_t slot, int pid)
 bool pool_debugs(const struct run *run)
 {
     for (uint32_t i = 0; i < run->n_used; i++)
-        if (run->workers[i].live &&
-            atomic_load_explicit(&segment_slot(&run->segment, i)->paused, memory_order_relaxed))
+        if (run->workers[i].live && atomic_load_explicit(&segment_slot(&run->segment, i)->paused, memory_order_relaxed))
             return true;
     return false;
 }
@@ -165,11 +164,8 @@ static void report_death(struct run *run, uint32_t slot, uint32_t item, int stat
 
 static void node_down(struct run *run, uint32_t slot, const char *text)
 {
-    const struct record record = {.type = RECORD_NODE_DOWN,
-                                  .outcome = 1,
-                                  .item = RECORD_NO_ITEM,
-                                  .slot = slot,
-                                  .size = (uint32_t)strlen(text)};
+    const struct record record = {
+        .type = RECORD_NODE_DOWN, .outcome = 1, .item = RECORD_NO_ITEM, .slot = slot, .size = (uint32_t)strlen(text)};
 
     results_add(run, &record, text);
 }
@@ -184,7 +180,8 @@ static void replace(struct run *run, uint32_t slot)
         return;
     if (!run->has_catalog && run->n_restarts >= run->config.workers) {
         atomic_store_explicit(&run->segment.head->stop, 1, memory_order_relaxed);
-        results_interrupt(run, "internal", "hasten: the workers died while they collected (see above); no test was run");
+        results_interrupt(run, "internal",
+                          "hasten: the workers died while they collected (see above); no test was run");
         return;
     }
     if (run->n_restarts >= run->config.max_restarts) {
@@ -205,8 +202,7 @@ static void replace(struct run *run, uint32_t slot)
 static void after_death(struct run *run, uint32_t slot, int status)
 {
     struct worker *worker = &run->workers[slot];
-    const uint32_t current =
-        atomic_load_explicit(&segment_slot(&run->segment, slot)->current, memory_order_acquire);
+    const uint32_t current = atomic_load_explicit(&segment_slot(&run->segment, slot)->current, memory_order_acquire);
     struct str how = STR_INIT;
 
     say_how(run, worker, status, &how);

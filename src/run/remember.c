@@ -13,11 +13,11 @@
 struct remembered {
     struct history history;
     struct history_config config;
-    struct map at;    /* node id -> index in spent */
-    struct str ids;   /* every id, one after another: fixed once loading is over */
-    uint64_t *spent;  /* owned */
-    size_t *id_at;    /* owned */
-    size_t *id_len;   /* owned */
+    struct map at;   /* node id -> index in spent */
+    struct str ids;  /* every id, one after another: fixed once loading is over */
+    uint64_t *spent; /* owned */
+    size_t *id_at;   /* owned */
+    size_t *id_len;  /* owned */
     size_t n;
     size_t cap;
     bool open;
@@ -120,7 +120,9 @@ static int write_run(struct run *run, struct history *history, struct err *err)
                                .started_ns = clock_wall_ns() - wall,
                                .wall_ns = wall,
                                .n_workers = run->config.workers,
-                               .exit_status = run->n_interrupts ? 2 : failed ? 1 : 0,
+                               .exit_status = run->n_interrupts ? 2
+                                              : failed          ? 1
+                                                                : 0,
                                .n_passed = n[OUTCOME_PASSED] + n[OUTCOME_XPASSED],
                                .n_failed = failed,
                                .n_skipped = n[OUTCOME_SKIPPED] + n[OUTCOME_XFAILED],

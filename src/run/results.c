@@ -19,8 +19,8 @@ static void add_header(struct run *run)
     struct str text = STR_INIT;
     struct record record = {.type = RECORD_HEADER, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
 
-    str_addf(&text, "hasten=%s\nrootdir=%s\nstarted=%llu\npython=%s\npytest=%s\n", HASTEN_VERSION,
-             run->config.rootdir, (unsigned long long)clock_wall_ns(), run->config.python, run->config.pytest);
+    str_addf(&text, "hasten=%s\nrootdir=%s\nstarted=%llu\npython=%s\npytest=%s\n", HASTEN_VERSION, run->config.rootdir,
+             (unsigned long long)clock_wall_ns(), run->config.python, run->config.pytest);
     for (size_t i = 0; i < run->options->n_pytest_args; i++)
         str_addf(&text, "arg=%s\n", run->options->pytest_args[i]);
     record.size = (uint32_t)text.len;
@@ -93,7 +93,8 @@ static void note_result(struct run *run, const struct record *record, const char
     } else {
         run->n_outcome[run->result[item]]--;
     }
-    run->result[item] = (uint8_t)(record->outcome && record->outcome < OUTCOME_COUNT ? record->outcome : OUTCOME_PASSED);
+    run->result[item] =
+        (uint8_t)(record->outcome && record->outcome < OUTCOME_COUNT ? record->outcome : OUTCOME_PASSED);
     run->n_outcome[run->result[item]]++;
     run->phases[item] = (struct phases){.setup_ns = record->setup_ns,
                                         .call_ns = record->call_ns,
@@ -144,7 +145,8 @@ void results_drain(struct run *run, uint32_t slot)
             worker->node_down = run->proper_end = true;
     }
     if (got < 0 && worker->live && worker->pid > 0) {
-        launch_note(run, "hasten: the results of worker gw%u are damaged (its memory was overwritten?); ending it", slot);
+        launch_note(run, "hasten: the results of worker gw%u are damaged (its memory was overwritten?); ending it",
+                    slot);
         worker->end = END_STOPPED;
         pool_signal(run, 0);
     }

@@ -14,7 +14,7 @@
 
 struct old {
     struct catalog catalog;
-    void *blob; /* owned copy */
+    void *blob;    /* owned copy */
     uint32_t *now; /* owned: old index -> present index or UINT32_MAX */
     bool has_catalog;
     uint32_t n_taken;
@@ -131,8 +131,8 @@ int results_resume(struct run *run, struct err *err)
     code = fd < 0 ? err_set(err, "cannot open '%s'", path) : read_old(run, fd, &old, err);
     if (code < 0)
         launch_note(run, "hasten: %s; what it holds is used up to there", err->text);
-    launch_note(run, "hasten: resumed: %u tests have their results from the interrupted run, %u are run now", old.n_taken,
-                results_missing(run));
+    launch_note(run, "hasten: resumed: %u tests have their results from the interrupted run, %u are run now",
+                old.n_taken, results_missing(run));
     free(old.blob);
     free(old.now);
     if (fd >= 0)

@@ -25,7 +25,7 @@ struct ring {
     _Alignas(64) char data[];
 };
 
-size_t ring_bytes(size_t data_size);               /* of the whole structure */
+size_t ring_bytes(size_t data_size);                 /* of the whole structure */
 void ring_init(struct ring *ring, size_t data_size); /* data_size: power of two, at least 4096 */
 size_t ring_max_payload(const struct ring *ring);
 

@@ -209,8 +209,8 @@ static int handle_worker(struct run *run, uint32_t slot, const struct chan_msg *
     if (msg->type == WIRE_ABORT)
         on_abort(run, fd);
     if (msg->type == WIRE_MISSING && msg->a) {
-        launch_note(run, "hasten: worker gw%u collected other tests than the first one (%llu are missing); not used", slot,
-                    (unsigned long long)msg->a);
+        launch_note(run, "hasten: worker gw%u collected other tests than the first one (%llu are missing); not used",
+                    slot, (unsigned long long)msg->a);
         run->workers[slot].node_down = true; /* it leaves without a session's end to report */
     }
     return 0;
@@ -510,8 +510,9 @@ static int exit_status(const struct run *run)
     if (!WIFEXITED(status))
         fprintf(stderr, "hasten: the reporting process was killed by %s\n", child_signal_name(WTERMSIG(status)));
     else if (!run->said_bye && WEXITSTATUS(status) == 0) {
-        fputs("hasten: the reporting process left with exit status 0 in the middle (os._exit in a conftest or plugin?)\n",
-              stderr);
+        fputs(
+            "hasten: the reporting process left with exit status 0 in the middle (os._exit in a conftest or plugin?)\n",
+            stderr);
         return 3;
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : run->n_interrupts ? 2 : 3;

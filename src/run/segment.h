@@ -47,17 +47,17 @@ struct segment_head {
 
 struct slot {
     _Alignas(128) struct range range;
-    _Atomic uint32_t state;       /* enum slot_state */
+    _Atomic uint32_t state; /* enum slot_state */
     _Atomic int32_t pid;
-    _Atomic uint32_t current;     /* item that runs now, or SEGMENT_NO_ITEM */
-    _Atomic uint32_t claimed;     /* item taken for after it, or SEGMENT_NO_ITEM */
-    _Atomic uint64_t started_ns;  /* clock_now_ns at the start of current */
-    _Atomic uint64_t limit_ns;    /* time limit of current; 0: none */
-    _Atomic uint32_t paused;      /* a debugger holds this worker: no time limit */
+    _Atomic uint32_t current;    /* item that runs now, or SEGMENT_NO_ITEM */
+    _Atomic uint32_t claimed;    /* item taken for after it, or SEGMENT_NO_ITEM */
+    _Atomic uint64_t started_ns; /* clock_now_ns at the start of current */
+    _Atomic uint64_t limit_ns;   /* time limit of current; 0: none */
+    _Atomic uint32_t paused;     /* a debugger holds this worker: no time limit */
     _Atomic uint32_t n_done;
-    _Atomic uint64_t busy_ns;     /* time inside tests */
-    _Atomic uint64_t leaving_ns;  /* clock_now_ns when it had no more tests */
-    _Atomic uint64_t waited_ns;   /* ready to run without a core, up to then */
+    _Atomic uint64_t busy_ns;    /* time inside tests */
+    _Atomic uint64_t leaving_ns; /* clock_now_ns when it had no more tests */
+    _Atomic uint64_t waited_ns;  /* ready to run without a core, up to then */
 };
 
 struct segment {

@@ -74,12 +74,16 @@ void show_draw(struct run *run)
 {
     static struct view_worker workers[256];
     const uint64_t now = clock_now_ns();
-    struct run_view view = {.stopping = run->interrupted_ns != 0, .elapsed_ns = now - run->started_ns, .workers = workers};
+    struct run_view view = {
+        .stopping = run->interrupted_ns != 0, .elapsed_ns = now - run->started_ns, .workers = workers};
 
     if (!run->watcher->tick || now - run->last_draw_ns < 100 * MS || run->keys_lent || run->config.own_screen)
         return;
     run->last_draw_ns = now;
-    view.phase = run->ended ? VIEW_FINISHING : run->planned ? VIEW_TESTING : run->configured ? VIEW_COLLECTING : VIEW_STARTING;
+    view.phase = run->ended        ? VIEW_FINISHING
+                 : run->planned    ? VIEW_TESTING
+                 : run->configured ? VIEW_COLLECTING
+                                   : VIEW_STARTING;
     if (run->has_catalog) {
         view.n_total = run->catalog.n_items;
         view.n_done = run->n_done;

@@ -20,8 +20,8 @@
 enum worker_end { END_NONE, END_TIMEOUT, END_MEMORY, END_STOPPED, END_INTERRUPT };
 
 struct worker {
-    int pid;             /* 0: asked for, not there yet */
-    int chan;            /* owned; its end of file kills the worker */
+    int pid;  /* 0: asked for, not there yet */
+    int chan; /* owned; its end of file kills the worker */
     struct ring_reader reader;
     bool live;           /* asked for and not reaped */
     bool node_down;      /* its session has ended properly */
@@ -30,8 +30,8 @@ struct worker {
     enum worker_end end;
     uint64_t ended_at_ns; /* when we sent the first signal */
     uint32_t stopped_looks;
-    uint32_t last_item;   /* last one with a result */
-    uint64_t up_ns;       /* clock when it was asked for */
+    uint32_t last_item; /* last one with a result */
+    uint64_t up_ns;     /* clock when it was asked for */
     uint64_t down_ns;
 };
 
@@ -59,26 +59,26 @@ struct run {
     struct run_config config;
     struct peer reporter;
     struct peer template;
-    bool configured;  /* WIRE_CONFIG has come */
-    bool plain;       /* pytest runs everything itself */
+    bool configured;     /* WIRE_CONFIG has come */
+    bool plain;          /* pytest runs everything itself */
     char early_why[512]; /* a suite that needs the early start said so; told and remembered once configured */
-    bool early; /* workers collect for themselves */
-    bool spawn; /* ... in processes of their own: there is no template */
+    bool early;          /* workers collect for themselves */
+    bool spawn;          /* ... in processes of their own: there is no template */
     bool planned;
-    bool ended;       /* RECORD_END is written */
+    bool ended;         /* RECORD_END is written */
     bool template_last; /* the template tears fixtures down after the last worker: its end is waited for */
     bool quit_sent;
-    bool said_bye;    /* WIRE_BYE has come: the reporter's exit status is pytest's */
-    bool proper_end;  /* a worker has ended its session */
+    bool said_bye;   /* WIRE_BYE has come: the reporter's exit status is pytest's */
+    bool proper_end; /* a worker has ended its session */
     uint32_t template_restarts;
     uint32_t reporter_restarts;
-    int signals;      /* owned signalfd */
-    int pty;          /* owned master, not blocking; -1: not live */
-    int pty_slave;    /* owned */
+    int signals;    /* owned signalfd */
+    int pty;        /* owned master, not blocking; -1: not live */
+    int pty_slave;  /* owned */
     bool keys_lent; /* what is typed goes to the pseudo-terminal */
     bool keys_gone; /* the end of our standard input was read */
     uint32_t n_interrupts;
-    int exit_signal;  /* SIGTERM, SIGHUP: end quickly */
+    int exit_signal; /* SIGTERM, SIGHUP: end quickly */
     uint64_t started_ns;
     uint64_t interrupted_ns;
     uint64_t last_draw_ns;
@@ -102,12 +102,12 @@ struct run {
 
     struct journal journal;
     bool has_journal;
-    uint64_t told;          /* bytes of the journal that the reporter knows of */
+    uint64_t told; /* bytes of the journal that the reporter knows of */
     char journal_path[4352];
     char crash_dir[128];
 
-    uint8_t *result;   /* owned, per item: enum record_outcome, 0 while there is none */
-    uint8_t *attempts; /* owned, per item: how often it was handed out again */
+    uint8_t *result;       /* owned, per item: enum record_outcome, 0 while there is none */
+    uint8_t *attempts;     /* owned, per item: how often it was handed out again */
     struct phases *phases; /* owned, per item */
     uint32_t n_done;
     uint32_t n_outcome[OUTCOME_COUNT];
@@ -125,7 +125,7 @@ struct run {
     uint32_t n_slots;
     uint32_t n_used; /* slots ever used */
     uint32_t n_restarts;
-    bool gave_up;    /* no more replacements */
+    bool gave_up; /* no more replacements */
 };
 
 /* launch.c */
@@ -168,10 +168,10 @@ void show_lend_keys(struct run *run);
 void show_relay_keys(struct run *run, bool ready);
 
 /* pool.c */
-bool pool_start(struct run *run);     /* one more worker; false when no slot is left */
+bool pool_start(struct run *run); /* one more worker; false when no slot is left */
 void pool_forked(struct run *run, uint32_t slot, int pid);
 void pool_reap(struct run *run, uint32_t slot, int status);
-void pool_look(struct run *run);      /* limits of time and memory, stopped workers, lost template */
+void pool_look(struct run *run); /* limits of time and memory, stopped workers, lost template */
 uint32_t pool_live(const struct run *run);
 bool pool_debugs(const struct run *run); /* a debugger holds one of them */
 void pool_signal(struct run *run, int signal);

@@ -12,7 +12,7 @@ enum view_phase {
     VIEW_STARTING,   /* Python, plugins and conftests are being loaded */
     VIEW_COLLECTING, /* n_total counts what is collected so far */
     VIEW_TESTING,
-    VIEW_FINISHING,  /* every test has a result; session teardown and reports */
+    VIEW_FINISHING, /* every test has a result; session teardown and reports */
 };
 
 enum view_worker_state {
@@ -32,7 +32,7 @@ struct view_worker {
 
 struct run_view {
     enum view_phase phase;
-    bool stopping; /* Ctrl-C was pressed: what runs comes to its end, nothing new starts */
+    bool stopping;       /* Ctrl-C was pressed: what runs comes to its end, nothing new starts */
     uint64_t elapsed_ns; /* since hasten started */
     uint32_t n_total;
     uint32_t n_done;

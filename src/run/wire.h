@@ -16,22 +16,22 @@ enum wire_type {
     WIRE_PLAIN,      /* this process runs everything itself; data: why */
     WIRE_BYE,        /* pytest has come to its end and this process leaves with the status that it gave */
     /* Z or W -> S */
-    WIRE_CATALOG,    /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do);
+    WIRE_CATALOG, /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do);
                         b: 1 when the template has something to tear down before the run ends */
-    WIRE_ABORT,      /* fd: payload of a RECORD_INTERRUPT: collection could not end */
-    WIRE_EARLY,      /* this suite needs the early start; data: why, one line */
-    WIRE_FORKED,     /* slot, a: pid */
-    WIRE_EXITED,     /* slot, a: pid, b: wait status */
-    WIRE_MISSING,    /* W that collected for itself: a: tests of the catalog that it does not have */
-    WIRE_HELLO,      /* Z: waits for WIRE_SEGMENT and WIRE_INPUTS; a: pid */
+    WIRE_ABORT,   /* fd: payload of a RECORD_INTERRUPT: collection could not end */
+    WIRE_EARLY,   /* this suite needs the early start; data: why, one line */
+    WIRE_FORKED,  /* slot, a: pid */
+    WIRE_EXITED,  /* slot, a: pid, b: wait status */
+    WIRE_MISSING, /* W that collected for itself: a: tests of the catalog that it does not have */
+    WIRE_HELLO,   /* Z: waits for WIRE_SEGMENT and WIRE_INPUTS; a: pid */
     /* S -> Z or W */
-    WIRE_SEGMENT,    /* fd: segment.h */
-    WIRE_PLAN,       /* fd: plan table, see segment.h */
-    WIRE_FORK,       /* slot, fd: the worker's channel */
-    WIRE_QUIT,       /* nothing more to do; a: 1 when a worker has ended the session properly */
+    WIRE_SEGMENT, /* fd: segment.h */
+    WIRE_PLAN,    /* fd: plan table, see segment.h */
+    WIRE_FORK,    /* slot, fd: the worker's channel */
+    WIRE_QUIT,    /* nothing more to do; a: 1 when a worker has ended the session properly */
     /* S -> R */
-    WIRE_JOURNAL,    /* fd: the journal; replaces an earlier one at the same offsets */
-    WIRE_ADVANCE,    /* a: valid bytes of the journal */
+    WIRE_JOURNAL, /* fd: the journal; replaces an earlier one at the same offsets */
+    WIRE_ADVANCE, /* a: valid bytes of the journal */
 };
 
 #endif

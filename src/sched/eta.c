@@ -1,7 +1,7 @@
 #include "sched/eta.h"
 
-#define ENOUGH_NS 15e9      /* of this run, or... */
-#define ENOUGH_SHARE 0.05   /* ...of what was expected: from here on the run is believed more than history */
+#define ENOUGH_NS 15e9    /* of this run, or... */
+#define ENOUGH_SHARE 0.05 /* ...of what was expected: from here on the run is believed more than history */
 #define OTHER_WORLD 10.0
 
 static double greater(double a, double b)

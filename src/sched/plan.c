@@ -23,32 +23,32 @@ enum { UNKNOWN_NS = 1000 * 1000, AFFINITY_PARTS = 4, FILE_PARTS = 64 };
 struct block {
     uint64_t total_ns;
     uint64_t longest_ns;
-    uint64_t lead_ns;   /* order within its group on one worker: longest_ns of one long test, else 0 */
-    uint64_t group_ns;  /* while dealing: time of its group; then: longest test of its group on its worker */
-    uint64_t tie;       /* of its group. Equal times: this decides; the given order unless there is a seed */
+    uint64_t lead_ns;  /* order within its group on one worker: longest_ns of one long test, else 0 */
+    uint64_t group_ns; /* while dealing: time of its group; then: longest test of its group on its worker */
+    uint64_t tie;      /* of its group. Equal times: this decides; the given order unless there is a seed */
     uint32_t group;
-    uint32_t start;     /* in members */
+    uint32_t start; /* in members */
     uint32_t n;
     uint32_t worker;
 };
 
 struct work {
-    const struct plan_item *items; /* borrowed */
+    const struct plan_item *items;      /* borrowed */
     const struct plan_options *options; /* borrowed */
     uint32_t n;
     uint32_t n_groups;
-    uint64_t *time;     /* owned; per item: expected or guessed */
-    uint64_t *load;     /* owned; per worker */
-    uint32_t *group;    /* owned; per item */
-    uint32_t *members;  /* owned; items by group, in given order within */
-    uint32_t *at;       /* owned; n_groups + 1: where a group's members begin */
+    uint64_t *time;       /* owned; per item: expected or guessed */
+    uint64_t *load;       /* owned; per worker */
+    uint32_t *group;      /* owned; per item */
+    uint32_t *members;    /* owned; items by group, in given order within */
+    uint32_t *at;         /* owned; n_groups + 1: where a group's members begin */
     struct block *blocks; /* owned */
     uint32_t n_blocks;
     bool all_unknown;
     uint64_t total_ns;
     uint64_t longest_ns;
-    uint64_t ideal_ns;  /* total / workers, at least 1 */
-    uint64_t long_ns;   /* above this a test is a long one, planned by itself */
+    uint64_t ideal_ns; /* total / workers, at least 1 */
+    uint64_t long_ns;  /* above this a test is a long one, planned by itself */
     uint64_t random;
 };
 
@@ -292,8 +292,7 @@ static void cut_evenly(struct work *w, uint32_t group, uint32_t start, uint32_t 
     for (uint32_t m = start, from = start; m < end; m++) {
         so_far = add_times(so_far, w->time[w->members[m]]);
         /* Ends a part when the middle of the next test lies behind the part's share of the total. */
-        if (m + 1 == end ||
-            (add_times(so_far, w->time[w->members[m + 1]] / 2) / part >= total / parts)) {
+        if (m + 1 == end || (add_times(so_far, w->time[w->members[m + 1]] / 2) / part >= total / parts)) {
             add_block(w, group, from, m + 1);
             from = m + 1;
             while (part < parts && so_far / part >= total / parts)
@@ -346,9 +345,9 @@ static void make_blocks(struct work *w)
     }
 }
 
-#define COMPARE(a, b)                                                          \
-    if ((a) != (b))                                                            \
-        return (a) < (b) ? -1 : 1
+#define COMPARE(a, b) \
+    if ((a) != (b))   \
+    return (a) < (b) ? -1 : 1
 
 /* By groups, so that what no longer fits on a full worker is the rest of few groups and not a bit of each. */
 static int longest_group_first(const void *a, const void *b)

@@ -25,11 +25,11 @@
 #define CATALOG_MAGIC "hscat 01"
 
 struct catalog_item {
-    uint32_t id_at;    /* node id: offset in the string area */
+    uint32_t id_at; /* node id: offset in the string area */
     uint32_t id_len;
-    uint32_t file;     /* dense id of the file */
-    uint32_t group;    /* dense id of the --dist group */
-    uint32_t affinity; /* see sched/plan.h */
+    uint32_t file;       /* dense id of the file */
+    uint32_t group;      /* dense id of the --dist group */
+    uint32_t affinity;   /* see sched/plan.h */
     uint32_t timeout_ms; /* own limit of this test; 0: the run's */
 };
 

@@ -369,8 +369,7 @@ static int write_config(struct history *h, const struct history_run *run, struct
 
 static int write_run(struct history *h, const struct history_run *run, struct err *err)
 {
-    sqlite3_stmt *stmt =
-        prepare(h, "INSERT INTO run VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", "write", err);
+    sqlite3_stmt *stmt = prepare(h, "INSERT INTO run VALUES (NULL, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)", "write", err);
     int ret;
 
     if (!stmt)
@@ -523,8 +522,7 @@ static int most_changes_first(const void *a, const void *b)
     return cx != cy ? (cx < cy ? 1 : -1) : strcmp(x->id, y->id);
 }
 
-int history_flaky(struct history *h, const char *key, uint32_t limit, history_test_fn *each, void *arg,
-                  struct err *err)
+int history_flaky(struct history *h, const char *key, uint32_t limit, history_test_fn *each, void *arg, struct err *err)
 {
     static const char of_config[] = TEST_COLUMNS OF_CONFIG " AND (n_failures > 0 OR n_reruns > 0)";
     static const char of_all[] = TEST_COLUMNS OF_ALL " AND (n_failures > 0 OR n_reruns > 0)";

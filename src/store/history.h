@@ -40,9 +40,9 @@ struct history {
 };
 
 struct history_config {
-    char start_mode[16];    /* "" when not known */
+    char start_mode[16]; /* "" when not known */
     char start_reason[256];
-    uint64_t worker_bytes;  /* 0 when not known */
+    uint64_t worker_bytes; /* 0 when not known */
 };
 
 struct history_run {

@@ -191,8 +191,8 @@ static int fill(struct journal_reader *r, size_t want, struct err *err)
     str_reserve(&r->buffer, want);
     r->buffer_at = r->at;
     while (r->buffer.len < want) {
-        const ssize_t got = pread(r->fd, r->buffer.data + r->buffer.len, want - r->buffer.len,
-                                  (off_t)(r->buffer_at + r->buffer.len));
+        const ssize_t got =
+            pread(r->fd, r->buffer.data + r->buffer.len, want - r->buffer.len, (off_t)(r->buffer_at + r->buffer.len));
 
         if (got < 0 && errno == EINTR)
             continue;

@@ -27,16 +27,16 @@
 #define RECORD_MAX_PAYLOAD (1u << 30)
 
 enum record_type {
-    RECORD_HEADER = 1,   /* journal only, first: payload is text "key=value\n" (hasten, run, args, rootdir, started) */
-    RECORD_CATALOG,      /* payload: the catalog (store/catalog.h) */
-    RECORD_NODE_UP,      /* a worker starts; payload: empty */
-    RECORD_TEST,         /* one finished test: every report of it, or none for RECORD_PLAIN */
-    RECORD_CRASH,        /* the worker died while it ran item; payload: text for people */
-    RECORD_EXTRA,        /* reports or warnings outside of any test */
-    RECORD_NODE_DOWN,    /* a worker has ended; payload: its workeroutput, or empty when it died */
-    RECORD_INTERRUPT,    /* the run is stopped; payload: "kind\nexit status or nothing\nmessage" */
-    RECORD_NOTE,         /* one line of text of ours for people */
-    RECORD_END,          /* every item has a result or the run was stopped; nothing follows. call_ns: the supervisor's CPU */
+    RECORD_HEADER = 1, /* journal only, first: payload is text "key=value\n" (hasten, run, args, rootdir, started) */
+    RECORD_CATALOG,    /* payload: the catalog (store/catalog.h) */
+    RECORD_NODE_UP,    /* a worker starts; payload: empty */
+    RECORD_TEST,       /* one finished test: every report of it, or none for RECORD_PLAIN */
+    RECORD_CRASH,      /* the worker died while it ran item; payload: text for people */
+    RECORD_EXTRA,      /* reports or warnings outside of any test */
+    RECORD_NODE_DOWN,  /* a worker has ended; payload: its workeroutput, or empty when it died */
+    RECORD_INTERRUPT,  /* the run is stopped; payload: "kind\nexit status or nothing\nmessage" */
+    RECORD_NOTE,       /* one line of text of ours for people */
+    RECORD_END, /* every item has a result or the run was stopped; nothing follows. call_ns: the supervisor's CPU */
 };
 
 enum record_outcome {

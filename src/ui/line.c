@@ -10,8 +10,8 @@
 #define SYNC_OFF "\x1b[?2026l"
 
 /* Position and attributes (colours) of the output, so that ours start from none and end where the output was. */
-#define SAVE "\x1b""7"
-#define RESTORE "\x1b""8"
+#define SAVE "\0337"
+#define RESTORE "\0338"
 #define PLAIN "\x1b[m"
 
 /* Rows that take more cells than we think (terminals disagree on some characters) are cut and do not push others. */
@@ -20,8 +20,8 @@
 
 #define ERASE_ROW_END "\x1b[K"
 #define ERASE_BELOW "\x1b[J"
-#define NEXT_ROW "\x1b[B\r"  /* stops at the last row */
-#define ROW_DOWN "\x1b""D"   /* scrolls at the last row; keeps the column */
+#define NEXT_ROW "\x1b[B\r" /* stops at the last row */
+#define ROW_DOWN "\033D"    /* scrolls at the last row; keeps the column */
 
 void line_init(struct line *line, const struct line_options *options)
 {

@@ -24,7 +24,7 @@
 #include "ui/scan.h"
 
 struct line_options {
-    int fd; /* borrowed */
+    int fd;    /* borrowed */
     bool live; /* false: no terminal, or a dumb one; then output passes through and nothing is drawn */
     bool colour;
     bool utf8;

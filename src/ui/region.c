@@ -99,7 +99,8 @@ static void describe_progress(struct parts *parts, const struct run_view *view)
     char total[UNITS_SIZE];
     struct part *part = add_part(parts, 1, BOLD);
 
-    snprintf(part->text, sizeof part->text, "%s/%s", units_count(done, view->n_done), units_count(total, view->n_total));
+    snprintf(part->text, sizeof part->text, "%s/%s", units_count(done, view->n_done),
+             units_count(total, view->n_total));
     part = add_part(parts, 4, NULL);
     /* Rounded down: 100 % is said when it is. */
     snprintf(part->text, sizeof part->text, "%" PRIu64 "%%",
@@ -146,7 +147,8 @@ static void repeat(struct str *out, const char *text, uint32_t n)
         str_puts(out, text);
 }
 
-static void write_bar(struct str *out, const struct region_options *options, const struct run_view *view, uint32_t cells)
+static void write_bar(struct str *out, const struct region_options *options, const struct run_view *view,
+                      uint32_t cells)
 {
     const uint64_t all = view->n_total ? view->n_total : 1;
     const uint32_t filled = (uint32_t)(cells * (uint64_t)(view->n_done < all ? view->n_done : all) / all);

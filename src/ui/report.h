@@ -20,13 +20,13 @@ struct report_test {
 };
 
 struct report_totals {
-    uint64_t wall_ns;    /* of the whole run, as the user felt it */
-    uint64_t tests_ns;   /* all phases of all tests, summed over workers */
+    uint64_t wall_ns;     /* of the whole run, as the user felt it */
+    uint64_t tests_ns;    /* all phases of all tests, summed over workers */
     uint64_t start_up_ns; /* loading and collecting: one worker needs it too */
-    uint64_t idle_ns;    /* summed over workers: time between the first and the last test without one */
-    uint64_t worker_ns;  /* summed over workers: from their first test to the end of the last test; > 0 when idle_ns is */
+    uint64_t idle_ns;     /* summed over workers: time between the first and the last test without one */
+    uint64_t worker_ns;   /* summed over workers: from their first test to the end of the last; > 0 when idle_ns is */
     uint32_t n_workers;
-    uint32_t n_tests; /* that have run */
+    uint32_t n_tests;                           /* that have run */
     struct report_test slowest[REPORT_SLOWEST]; /* longest first */
     uint32_t n_slowest;
 };

@@ -202,6 +202,7 @@ static void csi_horizontal(struct scan *scan, char final)
 
 static void csi(struct scan *scan, char final)
 {
+    /* clang-format off */
     switch (final) {
     case 'A': case 'B': case 'E': case 'F': case 'H': case 'L': case 'M': case 'S': case 'T': case 'd': case 'e': case 'f':
         csi_vertical(scan, final);
@@ -242,6 +243,7 @@ static void csi(struct scan *scan, char final)
     default: /* colours, reports: nothing moves */
         break;
     }
+    /* clang-format on */
 }
 
 static void csi_byte(struct scan *scan, unsigned char byte)

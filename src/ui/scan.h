@@ -14,11 +14,11 @@
 
 enum scan_state {
     SCAN_GROUND,
-    SCAN_CHAR,   /* inside a UTF-8 character */
-    SCAN_ESCAPE, /* after ESC */
+    SCAN_CHAR,    /* inside a UTF-8 character */
+    SCAN_ESCAPE,  /* after ESC */
     SCAN_CHARSET, /* after ESC and some of space to '/': one more byte ends it */
-    SCAN_CSI,    /* after ESC [ */
-    SCAN_STRING, /* OSC, DCS, APC, PM, SOS: until ST, CAN or SUB; OSC also until BEL */
+    SCAN_CSI,     /* after ESC [ */
+    SCAN_STRING,  /* OSC, DCS, APC, PM, SOS: until ST, CAN or SUB; OSC also until BEL */
 };
 
 struct scan {
@@ -33,12 +33,12 @@ struct scan {
     bool blank;      /* the cursor is at the start of a row with nothing in it */
     uint32_t below;  /* rows below the cursor that may hold output (after cursor movements upwards) */
 
-    bool other_screen; /* the program has switched to the alternate screen */
-    bool no_wrap;      /* it has switched automatic wrapping off */
-    bool margins;      /* it has set a scroll region */
-    bool saved;        /* it has saved the cursor on this line and will come back ... */
+    bool other_screen;    /* the program has switched to the alternate screen */
+    bool no_wrap;         /* it has switched automatic wrapping off */
+    bool margins;         /* it has set a scroll region */
+    bool saved;           /* it has saved the cursor on this line and will come back ... */
     uint32_t since_saved; /* ... up over this many rows at most */
-    bool shifted;      /* line drawing characters are switched on */
+    bool shifted;         /* line drawing characters are switched on */
 
     bool touched;   /* since scan_mark: anything but colours and the like was printed */
     bool left_line; /* since scan_mark: the cursor was moved to another row, or rows below were changed */

@@ -82,8 +82,8 @@ uint32_t text_cells(const char *s, size_t n)
 static bool is_invisible(uint32_t code)
 {
     return (code >= 0x200B && code <= 0x200F) || (code >= 0x2028 && code <= 0x202E) ||
-           (code >= 0x2060 && code <= 0x206F) || (code >= 0xFE00 && code <= 0xFE0F) || code == 0xFEFF || code == 0x61C ||
-           code == 0x180E || (code >= 0xE0000 && code <= 0xE0FFF);
+           (code >= 0x2060 && code <= 0x206F) || (code >= 0xFE00 && code <= 0xFE0F) || code == 0xFEFF ||
+           code == 0x61C || code == 0x180E || (code >= 0xE0000 && code <= 0xE0FFF);
 }
 
 static void add_visible_char(struct str *out, const char *bytes, size_t n, uint32_t code, bool utf8)

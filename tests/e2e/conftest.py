@@ -1,4 +1,4 @@
-"""Drives the built program on tiny suites, as a person would, and looks at what it leaves: results, trace, processes."""
+"""Drives the built program on tiny suites, as a person would, and looks at what it leaves: results, trace, process."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def read_cases(path: Path) -> list[Case]:
 class Run:
     """One run of the program: started at once, over after finish()."""
 
-    def __init__(self, folder: Path, args: tuple[str, ...], env: dict[str, str] | None, options: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, args: tuple[str, ...], env: dict[str, str] | None, options: dict[str, Any]):
         self.folder = folder
         self.tag = uuid.uuid4().hex
         self.scratch = folder / ".e2e"
@@ -124,7 +124,8 @@ class Run:
                 pass
 
     def describe(self) -> str:
-        return f"status {self.status}\n{self.out}\n{self.err}\n{self.trace_path.read_text() if self.trace_path.exists() else ''}"
+        trace = self.trace_path.read_text() if self.trace_path.exists() else ""
+        return f"status {self.status}\n{self.out}\n{self.err}\n{trace}"
 
     # ---- what it did
 

@@ -1,4 +1,4 @@
-"""Faults outside of tests: at import, in conftest's hooks, in session fixtures. The run ends, says why, leaves nothing."""
+"""Faults outside of tests: at import, in hooks, in session fixtures. The run ends, says why, leaves nothing."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ def test_exit_at_import_of_a_conftest_is_never_green(suite, run_hasten):
 @pytest.mark.parametrize("hook", ["pytest_configure(config)", "pytest_collection_modifyitems(config)"])
 def test_fault_in_a_workers_hook_before_tests(suite, run_hasten, fault, hook):
     conftest = f"def {hook}:\n    {WORKER_ONLY}{FAULTS[fault][0].replace('; ', '; ')}\n"
-    conftest = conftest.replace("import os; os", "__import__('os')").replace("import ctypes; ctypes", "__import__('ctypes')")
+    for module in ("os", "ctypes"):
+        conftest = conftest.replace(f"import {module}; {module}", f"__import__('{module}')")
     run = run_hasten(suite({"test_a.py": TESTS, "conftest.py": conftest}), "-n2")
     text = ended_with_a_word(run, 3)
     assert "died" in text

@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     static struct run_config config;
     struct err err;
 
-    if (run_config_parse(&config, (const char *)bytes, size, &err) == 0 && (config.workers < 1 || config.workers > 1000))
+    if (run_config_parse(&config, (const char *)bytes, size, &err) == 0 &&
+        (config.workers < 1 || config.workers > 1000))
         abort();
     return 0;
 }

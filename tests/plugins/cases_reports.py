@@ -127,8 +127,9 @@ def json_report(result: Result) -> object:
         t["nodeid"]: [
             t["outcome"],
             *(result.clean(json.dumps(t.get(w, {}).get("longrepr"))) for w in ("setup", "call")),
+            t.get("metadata"),
+            t.get("call", {}).get("stdout"),
         ]
-        + [t.get("metadata"), t.get("call", {}).get("stdout")]
         for t in data["tests"]
     }
     return tests, data["exitcode"], data["summary"], len(data.get("warnings", []))

@@ -24,7 +24,7 @@ class Spec:
     def first(self, a, b): ...
 
 
-class Boom(Exception):
+class BoomError(Exception):
     pass
 
 
@@ -35,7 +35,7 @@ def make_function(kind):
         if kind == "stop":
             raise StopIteration(a)
         if kind == "raise":
-            raise Boom(a)
+            raise BoomError(a)
         if kind == "base":
             raise KeyboardInterrupt
         return (kind, a, b)
@@ -51,7 +51,7 @@ def make_wrapper(kind):
         if kind == "no_yield":
             return 1
         if kind == "raise_before":
-            raise Boom("before")
+            raise BoomError("before")
         try:
             result = yield
         except BaseException as exc:
@@ -65,14 +65,14 @@ def make_wrapper(kind):
         if kind == "replace":
             return ("replaced", result)
         if kind == "raise_after":
-            raise Boom("after")
+            raise BoomError("after")
         if kind == "second_yield":
             yield 2
         if kind == "generator_exit":
             try:
                 yield 3
             except GeneratorExit:
-                raise Boom("closing") from None
+                raise BoomError("closing") from None
         return result
 
     if kind == "no_yield":

@@ -33,10 +33,15 @@ HS_UNUSED static int teardown(void **state)
     return 0;
 }
 
-HS_UNUSED static const struct history_run a_run = {
-    .key = "cpython 3.13, pytest 9.2", .args = "-n 4", .started_ns = 1000, .wall_ns = 77, .n_workers = 4, .n_passed = 3};
+HS_UNUSED static const struct history_run a_run = {.key = "cpython 3.13, pytest 9.2",
+                                                   .args = "-n 4",
+                                                   .started_ns = 1000,
+                                                   .wall_ns = 77,
+                                                   .n_workers = 4,
+                                                   .n_passed = 3};
 
-HS_UNUSED static int add(struct history *h, const char *id, enum record_outcome outcome, uint64_t call_ns, struct err *err)
+HS_UNUSED static int add(struct history *h, const char *id, enum record_outcome outcome, uint64_t call_ns,
+                         struct err *err)
 {
     return history_run_add(h,
                            &(struct history_result){.id = id,
@@ -49,7 +54,8 @@ HS_UNUSED static int add(struct history *h, const char *id, enum record_outcome 
 }
 
 /* A whole run with one test. */
-HS_UNUSED static void run_of_one(struct history *h, const char *key, const char *id, enum record_outcome outcome, uint64_t call_ns)
+HS_UNUSED static void run_of_one(struct history *h, const char *key, const char *id, enum record_outcome outcome,
+                                 uint64_t call_ns)
 {
     struct history_run run = a_run;
     struct err err = {0};

@@ -37,8 +37,9 @@ static inline unsigned play_byte(struct play *play)
 
 static inline void play_view(struct play *play, struct run_view *view)
 {
-    static const char *const pieces[] = {"tests/", "test_a", "::", "[\x1b[31m]", "\xE4\xB8\xAD", "\n", "e\xCC\x81", "\xFF",
-                                         "\xF0\x9F\x98\x80", "a_long_name_of_a_test_that_goes_on_and_on"};
+    static const char *const pieces[] = {
+        "tests/", "test_a",    "::",   "[\x1b[31m]",       "\xE4\xB8\xAD",
+        "\n",     "e\xCC\x81", "\xFF", "\xF0\x9F\x98\x80", "a_long_name_of_a_test_that_goes_on_and_on"};
     const unsigned how = play_byte(play);
 
     *view = (struct run_view){.phase = how % 4 == 1 ? VIEW_COLLECTING : VIEW_TESTING,
@@ -104,13 +105,15 @@ static inline void play_draw_or_clear(struct play *play, bool clear)
 
 static inline void play_piece(struct play *play, unsigned which)
 {
+    /* clang-format off */
     static const char *const pieces[] = {
         ".",        "F",       "PASSED",     "tests/test_x.py ", "\r\n",      "\r\n",    "\n",       "\r",
         "\x1b[3",   "1m",      "\x1b[0m",    "\x1b[32;1m",       "\xE4",      "\xB8",    "\xAD",     "\xE4\xB8\xAD",
         "\b",       "\t",      "\x1b[K",     "\x1b[2K",          "\x1b[J",    "\x1b[5G", "\x1b[2C",  "\x1b[3D",
-        "\x1b",     "[m",      "\xF0\x9F",   "\x98\x80",         "\x1b]0;t",  "\x07",    "\x1b""7",  "\x1b""8",
+        "\x1b",     "[m",      "\xF0\x9F",   "\x98\x80",         "\x1b]0;t",  "\x07",    "\0337",    "\0338",
         "\x1b[A",   "0123456789012345678901234567890123456789",  "\x1b[K\r\n",            "  [ 50%]\r\n",
     };
+    /* clang-format on */
     const char *text = pieces[which % HS_COUNT(pieces)];
 
     if (strcmp(text, "\x1b[A") == 0 && (play->n_up++ > 2 || play->plain.at.row < 3))

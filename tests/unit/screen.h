@@ -37,8 +37,8 @@ struct screen {
     struct cursor at;
     struct cursor saved;
     bool no_wrap;
-    uint32_t n_cut;  /* characters lost at the right edge while no_wrap */
-    uint32_t n_sync; /* depth of synchronized updates: 0 or 1 */
+    uint32_t n_cut;     /* characters lost at the right edge while no_wrap */
+    uint32_t n_sync;    /* depth of synchronized updates: 0 or 1 */
     uint32_t n_unknown; /* sequences this terminal does not know */
     char escape[256];   /* the sequence being read, without ESC */
     uint32_t n_escape;
@@ -233,6 +233,7 @@ static inline void screen_csi(struct screen *s)
         params[n] = (uint32_t)strtoul(from, (char **)&from, 10);
     first = params[0] ? params[0] : 1;
     first = first < 10000 ? first : 10000;
+    /* clang-format off */
     switch (final) {
     case 'A': screen_move(s, at.row > first ? at.row - first : 0, at.column); break;
     case 'B': screen_move(s, at.row + first, at.column); break;
@@ -246,11 +247,13 @@ static inline void screen_csi(struct screen *s)
     case 'h': case 'l': screen_mode(s, params, n, final == 'h'); break;
     default: s->n_unknown++; break;
     }
+    /* clang-format on */
 }
 
 static inline void screen_escape_done(struct screen *s)
 {
     s->in_escape = false;
+    /* clang-format off */
     switch (s->escape[0]) {
     case '[': screen_csi(s); break;
     case ']': break;
@@ -259,6 +262,7 @@ static inline void screen_escape_done(struct screen *s)
     case 'D': screen_index(s); break;
     default: s->n_unknown++; break;
     }
+    /* clang-format on */
 }
 
 static inline void screen_control(struct screen *s, unsigned char byte)
@@ -312,8 +316,8 @@ static inline void screen_byte(struct screen *s, unsigned char byte)
     }
     s->character[s->n_character++] = (char)byte;
     if (byte >= 0x80 && text_decode(s->character, s->n_character, &code) == 1 && s->n_character < 4 &&
-        (unsigned char)s->character[0] >= 0xC2 && s->n_character < ((unsigned char)s->character[0] >= 0xE0 ? 3u : 2u) +
-        ((unsigned char)s->character[0] >= 0xF0))
+        (unsigned char)s->character[0] >= 0xC2 &&
+        s->n_character < ((unsigned char)s->character[0] >= 0xE0 ? 3u : 2u) + ((unsigned char)s->character[0] >= 0xF0))
         return; /* not complete */
     text_decode(s->character, s->n_character, &code);
     s->n_character = 0;

@@ -5,7 +5,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { N_ITEMS_AT = 8, N_GROUPS_AT = 12, PYTHON_AT = 16, PYTHON_SIZE = 24, STRINGS_AT = 32, STRINGS_SIZE = 40, ITEMS = 64 };
+enum {
+    N_ITEMS_AT = 8,
+    N_GROUPS_AT = 12,
+    PYTHON_AT = 16,
+    PYTHON_SIZE = 24,
+    STRINGS_AT = 32,
+    STRINGS_SIZE = 40,
+    ITEMS = 64
+};
 
 static const char *const ids[] = {"tests/test_a.py::test_one", "tests/test_a.py::test_zwei[\xc3\xa4]", ""};
 
@@ -40,8 +48,12 @@ static char *example(size_t *size)
     memcpy(blob + *size + at, "cosmo", 5);
     at = 0;
     for (uint32_t i = 0; i < n; i++) {
-        const struct catalog_item item = {
-            .id_at = at, .id_len = (uint32_t)strlen(ids[i]), .file = i, .group = i % 2, .affinity = 7, .timeout_ms = 900};
+        const struct catalog_item item = {.id_at = at,
+                                          .id_len = (uint32_t)strlen(ids[i]),
+                                          .file = i,
+                                          .group = i % 2,
+                                          .affinity = 7,
+                                          .timeout_ms = 900};
 
         memcpy(blob + ITEMS + i * sizeof item, &item, sizeof item);
         memcpy(blob + *size + at, ids[i], item.id_len);
@@ -130,7 +142,7 @@ static void test_offsets_outside_of_the_blob_are_refused(void **state)
     refused(0, 'x', 4, "magic");
     refused(N_ITEMS_AT, UINT32_MAX, 4, "too short for its 4294967295 items");
     refused(N_GROUPS_AT, 1, 4, "item 1 is of group 1, but there are only 1");
-    refused(STRINGS_AT, 0, 8, "string area");          /* inside the header */
+    refused(STRINGS_AT, 0, 8, "string area");              /* inside the header */
     refused(STRINGS_AT, UINT64_MAX - 8, 8, "string area"); /* at + size wraps round */
     refused(STRINGS_SIZE, UINT64_MAX, 8, "string area");
     refused(PYTHON_AT, 64, 8, "python part"); /* over the items */

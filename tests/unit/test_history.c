@@ -206,7 +206,11 @@ static void test_slow_tests_come_longest_first(void **state)
 static void run_many(struct history *h, const char *id, const char *outcomes)
 {
     for (; *outcomes; outcomes++)
-        run_of_one(h, "k", id, *outcomes == 'p' ? OUTCOME_PASSED : *outcomes == 's' ? OUTCOME_SKIPPED : OUTCOME_FAILED, 5);
+        run_of_one(h, "k", id,
+                   *outcomes == 'p'   ? OUTCOME_PASSED
+                   : *outcomes == 's' ? OUTCOME_SKIPPED
+                                      : OUTCOME_FAILED,
+                   5);
 }
 
 static void test_flaky_is_what_went_to_and_fro(void **state)
@@ -224,11 +228,10 @@ static void test_flaky_is_what_went_to_and_fro(void **state)
     run_many(&h, "twice", "ppfpp");
     run_many(&h, "often", "pfpfpf");
     assert_int_equal(history_run_begin(&h, &a_run, &err), 0);
-    assert_int_equal(history_run_add(&h,
-                                     &(struct history_result){.id = "rerun", .id_len = 5, .outcome = OUTCOME_PASSED,
-                                                              .n_reruns = 1},
-                                     &err),
-                     0);
+    assert_int_equal(
+        history_run_add(
+            &h, &(struct history_result){.id = "rerun", .id_len = 5, .outcome = OUTCOME_PASSED, .n_reruns = 1}, &err),
+        0);
     assert_int_equal(history_run_end(&h, &err), 0);
     assert_int_equal(history_flaky(&h, "k", 10, collect, &f, &err), 0);
     assert_int_equal(f.n, 2);
@@ -301,7 +304,6 @@ static void test_100000_tests_are_written_and_read_fast(void **state)
     assert_true(took[0] < 15000000000u && took[1] < 15000000000u && took[2] < 3000000000u);
     history_close(&h);
 }
-
 
 int main(void)
 {

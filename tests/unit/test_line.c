@@ -218,14 +218,14 @@ static void assert_waits(const char *first, const char *second, const char *want
 static void test_line_waits_for_a_place_it_can_come_back_from(void **state)
 {
     (void)state;
-    assert_waits("a\x1b", "[1mb\x1b[0m\r\n", "ab\n" REGION);             /* escape sequence cut in the middle */
+    assert_waits("a\x1b", "[1mb\x1b[0m\r\n", "ab\n" REGION); /* escape sequence cut in the middle */
     assert_waits("a\x1b[3", "1mb", "ab\n" REGION);
-    assert_waits("\xE4\xB8", "\xAD", "\xE4\xB8\xAD\n" REGION);           /* character cut in the middle */
-    assert_waits("\x1b]0;title", "\x07", REGION);                        /* title being set */
+    assert_waits("\xE4\xB8", "\xAD", "\xE4\xB8\xAD\n" REGION);                     /* character cut in the middle */
+    assert_waits("\x1b]0;title", "\x07", REGION);                                  /* title being set */
     assert_waits("one\r\ntwo\r\n\x1b[A\x1b[A", "\r\n\r\n", "one\ntwo\n\n" REGION); /* output below the cursor */
     assert_waits("\xF0\x9F\x98\x80", "\r\n", "\xF0\x9F\x98\x80\n" REGION); /* width that terminals disagree on */
-    assert_waits("\x1b""7ab", "\x1b""8\x1b[5G", "ab\n" REGION);          /* the program's own saved cursor */
-    assert_waits("0123456789012345678901234567890123456789", "x",        /* waiting to wrap */
+    assert_waits("\0337ab", "\0338\x1b[5G", "ab\n" REGION);                /* the program's own saved cursor */
+    assert_waits("0123456789012345678901234567890123456789", "x",          /* waiting to wrap */
                  "0123456789012345678901234567890123456789\nx\n" REGION);
 }
 
@@ -304,8 +304,13 @@ static struct run_view with_workers(struct view_worker *workers, uint32_t n)
                                           .node_id = id,
                                           .node_id_len = sizeof id - 1,
                                           .running_ns = 2 * S_NS};
-    return (struct run_view){.phase = VIEW_TESTING, .n_total = 100, .n_done = 50, .elapsed_ns = 61 * S_NS, .eta_ns = S_NS,
-                             .workers = workers, .n_workers = n};
+    return (struct run_view){.phase = VIEW_TESTING,
+                             .n_total = 100,
+                             .n_done = 50,
+                             .elapsed_ns = 61 * S_NS,
+                             .eta_ns = S_NS,
+                             .workers = workers,
+                             .n_workers = n};
 }
 
 static void test_line_fits_every_size(void **state)

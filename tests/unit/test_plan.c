@@ -20,13 +20,15 @@ static uint32_t next_random(void)
     return (uint32_t)(random_state >> 32);
 }
 
-static struct plan make(const struct plan_item *items, uint32_t n, enum plan_mode mode, uint32_t n_workers, uint64_t seed)
+static struct plan make(const struct plan_item *items, uint32_t n, enum plan_mode mode, uint32_t n_workers,
+                        uint64_t seed)
 {
     struct plan plan;
     struct err err;
 
     assert_int_equal(
-        plan_make(&plan, items, n, &(struct plan_options){.mode = mode, .n_workers = n_workers, .seed = seed}, &err), 0);
+        plan_make(&plan, items, n, &(struct plan_options){.mode = mode, .n_workers = n_workers, .seed = seed}, &err),
+        0);
     return plan;
 }
 
@@ -73,7 +75,8 @@ static void uneven_suite(struct plan_item *items)
 }
 
 /* n workers that take and steal as the real ones do, in simulated time. Returns the time at which the last is done. */
-static uint64_t simulate(const struct plan *plan, const struct plan_item *items, uint32_t n_workers, uint64_t unknown_ns)
+static uint64_t simulate(const struct plan *plan, const struct plan_item *items, uint32_t n_workers,
+                         uint64_t unknown_ns)
 {
     struct range ranges[16];
     uint64_t free_at[16] = {0};
@@ -300,10 +303,13 @@ static void test_unknown_durations_gather_what_shares_fixtures(void **state)
 static void test_an_unknown_test_is_expected_to_take_the_median_of_its_file_then_of_all(void **state)
 {
     const struct plan_item items[] = {
-        {.expected_ns = 10 * MS, .file = 0}, {.expected_ns = 30 * MS, .file = 0}, {.expected_ns = 900 * MS, .file = 0},
-        {.file = 0},                                              /* 30 ms */
-        {.expected_ns = 1 * MS, .file = 7}, {.expected_ns = 2 * MS, .file = 7},
-        {.file = 9},                                              /* 10 ms: the median of 1, 2, 10, 30, 900 */
+        {.expected_ns = 10 * MS, .file = 0},
+        {.expected_ns = 30 * MS, .file = 0},
+        {.expected_ns = 900 * MS, .file = 0},
+        {.file = 0}, /* 30 ms */
+        {.expected_ns = 1 * MS, .file = 7},
+        {.expected_ns = 2 * MS, .file = 7},
+        {.file = 9}, /* 10 ms: the median of 1, 2, 10, 30, 900 */
     };
     struct plan plan = make(items, HS_COUNT(items), PLAN_LOAD, 2, 0);
 
@@ -387,7 +393,8 @@ static void test_one_worker_runs_in_given_order(void **state)
 
 static bool same(const struct plan *a, const struct plan *b, uint32_t n, uint32_t n_workers)
 {
-    return memcmp(a->order, b->order, n * sizeof *a->order) == 0 && memcmp(a->unit, b->unit, n * sizeof *a->unit) == 0 &&
+    return memcmp(a->order, b->order, n * sizeof *a->order) == 0 &&
+           memcmp(a->unit, b->unit, n * sizeof *a->unit) == 0 &&
            memcmp(a->first, b->first, (n_workers + 1) * sizeof *a->first) == 0;
 }
 

@@ -97,11 +97,11 @@ static void test_steal_never_cuts_a_unit(void **state)
     const uint32_t unit[] = {0, 0, 0, 3, 4, 4, 4, 4, 4, 9};
 
     (void)state;
-    expect_cut(unit, 0, 10, false, 4);  /* middle 5 is in unit 4: its start is nearer than 9 */
-    expect_cut(unit, 0, 3, false, 0);   /* one whole unit, not started: all of it */
+    expect_cut(unit, 0, 10, false, 4); /* middle 5 is in unit 4: its start is nearer than 9 */
+    expect_cut(unit, 0, 3, false, 0);  /* one whole unit, not started: all of it */
     expect_cut(unit, 0, 4, false, 3);
     expect_cut(unit, 3, 9, false, 4);
-    expect_cut(unit, 4, 10, false, 9);  /* the front unit stays with its owner while there is another */
+    expect_cut(unit, 4, 10, false, 9); /* the front unit stays with its owner while there is another */
     expect_cut(unit, 4, 9, false, 4);
 }
 

@@ -21,10 +21,10 @@ static void test_text_makes_controls_visible(void **state)
 {
     (void)state;
     assert_visible("a\x1b[31m\nb\x7f\0c", 11, true, "a^[[31m^Jb^?^@c");
-    assert_visible("\xC2\x9B" "x", 3, true, "\\x9bx");
-    assert_visible("a\xE2\x80\xAE" "b\xE2\x80\x8D", 8, true, "ab"); /* right-to-left override, joiner */
+    assert_visible("\xC2\x9Bx", 3, true, "\\x9bx");
+    assert_visible("a\u202Eb\u200D", 8, true, "ab"); /* right-to-left override, joiner */
     assert_visible("\xFF\xC3", 2, true, "\xEF\xBF\xBD\xEF\xBF\xBD");
-    assert_visible("\xC0\x80", 2, true, "\xEF\xBF\xBD\xEF\xBF\xBD");         /* overlong */
+    assert_visible("\xC0\x80", 2, true, "\xEF\xBF\xBD\xEF\xBF\xBD");                 /* overlong */
     assert_visible("\xED\xA0\x80", 3, true, "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"); /* surrogate */
     assert_visible("caf\xC3\xA9 \xE4\xB8\xAD", 9, false, "caf? ??");
 }
@@ -42,8 +42,9 @@ static void test_text_counts_cells(void **state)
 
 static void test_text_elides_in_the_middle_by_cells(void **state)
 {
-    static const char *const texts[] = {"tests/test_x.py::test_y[param]", "\xE4\xB8\xAD\xE6\x96\x87/\xE4\xB8\xAD\xE6\x96\x87",
-                                        "e\xCC\x81" "e\xCC\x81" "e\xCC\x81" "e\xCC\x81" "e\xCC\x81", "\x1b\x1b\x1b\x1b"};
+    static const char *const texts[] = {"tests/test_x.py::test_y[param]",
+                                        "\xE4\xB8\xAD\xE6\x96\x87/\xE4\xB8\xAD\xE6\x96\x87",
+                                        "e\u0301e\u0301e\u0301e\u0301e\u0301", "\x1b\x1b\x1b\x1b"};
     struct str out = STR_INIT;
 
     (void)state;
@@ -165,7 +166,8 @@ static void test_region_lists_slow_workers_longest_first(void **state)
     struct view_worker workers[] = {
         running(0, 1000 * MS_NS, "exactly one second is not more"),
         running(1, 1100 * MS_NS, "tests/test_x.py::test_y[param]"),
-        running(12, 64 * S_NS, "tests/some/where/deep/test_long_name.py::TestClass::test_method_with_a_long_name[a-b-c-d]"),
+        running(12, 64 * S_NS,
+                "tests/some/where/deep/test_long_name.py::TestClass::test_method_with_a_long_name[a-b-c-d]"),
         running(3, 90 * S_NS, "idle now"),
         running(2, 1100 * MS_NS, "a\nb"),
     };

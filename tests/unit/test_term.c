@@ -12,8 +12,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-static const char *const variables[] = {"PY_COLORS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TERM",   "LC_ALL",
-                                        "LC_CTYPE",  "LANG",     "COLUMNS",     "LINES"};
+static const char *const variables[] = {"PY_COLORS", "NO_COLOR", "FORCE_COLOR", "CLICOLOR_FORCE", "TERM",
+                                        "LC_ALL",    "LC_CTYPE", "LANG",        "COLUMNS",        "LINES"};
 
 static int forget_environment(void **state)
 {
@@ -161,8 +161,9 @@ static int go_raw_and_end(void *arg)
 
 static void test_term_raw_is_undone_however_the_process_ends(void **state)
 {
-    static const int ends[] = {END_EXIT, END_BY_FORKED_CHILD, END_RESTORE, SIGHUP,  SIGINT, SIGQUIT,
-                               SIGTERM,  SIGSEGV,             SIGABRT,     SIGXCPU, SIGBUS};
+    static const int ends[] = {
+        END_EXIT, END_BY_FORKED_CHILD, END_RESTORE, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGSEGV, SIGABRT, SIGXCPU,
+        SIGBUS};
 
     (void)state;
     for (size_t i = 0; i < HS_COUNT(ends); i++) {
