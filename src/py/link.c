@@ -145,7 +145,8 @@ static PyObject *native_worker_begin(PyObject *self, PyObject *args)
         limit_ns = mine.segment.head->timeout_ns;
     atomic_store_explicit(&mine.slot->started_ns, clock_now_ns(), memory_order_relaxed);
     atomic_store_explicit(&mine.slot->limit_ns, limit_ns, memory_order_relaxed);
-    atomic_store_explicit(&mine.slot->claimed, SEGMENT_NO_ITEM, memory_order_relaxed);
+    if (atomic_load_explicit(&mine.slot->claimed, memory_order_relaxed) == item)
+        atomic_store_explicit(&mine.slot->claimed, SEGMENT_NO_ITEM, memory_order_relaxed);
     /* Release: who sees the item sees its start and limit. */
     atomic_store_explicit(&mine.slot->current, item, memory_order_release);
     Py_RETURN_NONE;

@@ -98,14 +98,19 @@ uint32_t pool_live(const struct run *run)
     return n;
 }
 
-/* The Python stack that faulthandler wrote when pid died; empty when there is none. The file is removed. */
-static void take_stack(struct run *run, int pid, struct str *text)
+static void stack_path(const struct run *run, int pid, char *path, size_t size)
+{
+    snprintf(path, size, "%s/%d", run->crash_dir, pid);
+}
+
+/* The Python stack that faulthandler wrote when pid died; empty when there is none. */
+static void take_stack(const struct run *run, int pid, struct str *text)
 {
     char path[192];
     ssize_t n;
     int fd;
 
-    snprintf(path, sizeof path, "%s/%d", run->crash_dir, pid);
+    stack_path(run, pid, path, sizeof path);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return;
@@ -116,6 +121,13 @@ static void take_stack(struct run *run, int pid, struct str *text)
         text->data[n] = '\0';
     }
     close(fd);
+}
+
+void pool_remove_stack(const struct run *run, uint32_t slot)
+{
+    char path[192];
+
+    stack_path(run, run->workers[slot].pid, path, sizeof path);
     unlink(path);
 }
 
@@ -224,6 +236,23 @@ static void after_death(struct run *run, uint32_t slot, int status)
         replace(run, slot);
 }
 
+/*
+ * The test that a dead worker had taken for later goes back to the front of its range, with the rest of its unit: whoever
+ * takes that over runs it where it belongs.
+ */
+static void give_back_claim(struct run *run, struct slot *slot)
+{
+    const uint32_t item = atomic_load_explicit(&slot->claimed, memory_order_acquire);
+    uint32_t lo, hi;
+
+    if (item >= run->catalog.n_items || run->result[item] || !run->planned)
+        return;
+    range_read(&slot->range, &lo, &hi);
+    if (lo > 0 && lo <= run->n_free && plan_table_order(&run->table)[lo - 1] == item)
+        range_give_back(&slot->range, lo - 1);
+    trace_event("claim_given_back", TRACE_U64("item", item), TRACE_U64("at", lo));
+}
+
 void pool_reap(struct run *run, uint32_t slot, int status)
 {
     struct worker *worker = slot < run->n_used ? &run->workers[slot] : NULL;
@@ -239,11 +268,13 @@ void pool_reap(struct run *run, uint32_t slot, int status)
     if (worker->chan >= 0)
         close(worker->chan);
     worker->chan = -1;
+    give_back_claim(run, shared);
     /* Release: thieves that see DEAD may take what was claimed for a started unit. */
     atomic_store_explicit(&shared->state, SLOT_DEAD, memory_order_release);
     trace_event("worker_end", TRACE_U64("slot", slot), TRACE_U64("status", status));
     if (!worker->node_down || status != 0)
         after_death(run, slot, status);
+    pool_remove_stack(run, slot);
 }
 
 void pool_signal(struct run *run, int signal)

@@ -518,8 +518,23 @@ static int exit_status(const struct run *run)
     return WIFEXITED(status) ? WEXITSTATUS(status) : run->n_interrupts ? 2 : 3;
 }
 
+/* Workers remove nothing there: stacks go with pool_reap, the debuggers' lock (debug.py) goes here. */
+static void remove_crash_dir(const struct run *run)
+{
+    char lock[160];
+
+    if (!run->crash_dir[0])
+        return;
+    for (uint32_t i = 0; i < run->n_used; i++)
+        pool_remove_stack(run, i);
+    snprintf(lock, sizeof lock, "%s/debugger", run->crash_dir);
+    unlink(lock);
+    rmdir(run->crash_dir);
+}
+
 static void release(struct run *run)
 {
+    remove_crash_dir(run);
     for (uint32_t i = 0; i < run->n_used; i++)
         ring_reader_release(&run->workers[i].reader);
     free(run->workers);
@@ -539,8 +554,6 @@ static void release(struct run *run)
     close_fd(&run->catalog_fd);
     close_fd(&run->pty);
     close_fd(&run->pty_slave);
-    if (run->crash_dir[0])
-        rmdir(run->crash_dir);
 }
 
 int run_tests(const struct run_options *options, const struct run_watcher *watcher, struct run_totals *totals,

@@ -156,6 +156,8 @@ uint32_t schedule_again(struct run *run)
 
     if (run->n_free + missing > run->table.head[0] || run->n_used >= run->n_slots)
         return 0;
+    for (uint32_t i = 0; i < run->n_used; i++) /* nobody lives: what the dead have left is handed out anew */
+        range_set(&segment_slot(&run->segment, i)->range, 0, 0);
     for (uint32_t i = 0; i < run->catalog.n_items; i++)
         if (!run->result[i])
             run->attempts[i]++;

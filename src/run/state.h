@@ -176,5 +176,6 @@ uint32_t pool_live(const struct run *run);
 bool pool_debugs(const struct run *run); /* a debugger holds one of them */
 void pool_signal(struct run *run, int signal);
 void pool_send_plan(struct run *run, uint32_t slot);
+void pool_remove_stack(const struct run *run, uint32_t slot);
 
 #endif

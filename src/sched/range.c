@@ -70,6 +70,18 @@ uint32_t range_take(struct range *range)
     return RANGE_NONE;
 }
 
+bool range_give_back(struct range *range, uint32_t at)
+{
+    uint64_t word = atomic_load_explicit(&range->word, memory_order_relaxed);
+
+    /* Thieves change the upper end alone; the exchange continues the release sequence of range_set. */
+    while (low(word) == at + 1)
+        if (atomic_compare_exchange_weak_explicit(&range->word, &word, pack(at, high(word)), memory_order_release,
+                                                  memory_order_relaxed))
+            return true;
+    return false;
+}
+
 /* First position in (at, hi) that begins a unit, or hi. By bisection, for unit[] never falls. */
 static uint32_t next_unit(const uint32_t *unit, uint32_t at, uint32_t hi)
 {

@@ -12,6 +12,9 @@
  * Layout: the words live in shared memory (run/segment.h) and are reached only through this file. Any process may call
  * take and steal at any time.
  *
+ * A worker that dies between taking a position and running its test leaves that position in nobody's range: whoever
+ * buries it gives it back (range_give_back), before thieves hear that the owner is dead.
+ *
  * Promise: every position that range_set gave out is taken at most once, whichever process asks and even if it dies in
  * the middle. "At least once" is the supervisor's sweep (run/run.c).
  */
@@ -40,6 +43,12 @@ void range_read(const struct range *range, uint32_t *lo, uint32_t *hi); /* one c
 
 /* The front position, or RANGE_NONE when empty. */
 uint32_t range_take(struct range *range);
+
+/*
+ * Undoes the range's last take, which gave position at. For a dead owner only, and by one process: true when the range
+ * begins with at again. False when at is not what lies before the range; nothing is changed then.
+ */
+bool range_give_back(struct range *range, uint32_t at);
 
 /* The front position without taking it, or RANGE_NONE: only a guess, another may steal it. */
 uint32_t range_peek(const struct range *range);

@@ -250,3 +250,56 @@ def test_three_tests_die_and_six_pass_on_each_worker(suite, run_hasten):
     run = run_hasten(suite({"test_three.py": THREE}), "-n2", "--dist=each")
     assert "6 failed, 12 passed" in run.out, run.describe()
     assert run.status == 1
+
+
+GROUP = """
+import os, pytest
+
+def note(what):
+    with open("order", "a") as f: f.write(f"{os.environ['PYTEST_XDIST_WORKER']} {what}\\n")
+
+def wait_for(name):
+    import time
+    while not os.path.exists(name): time.sleep(0.005)
+
+@pytest.fixture
+def dies(request):
+    yield
+    os._exit(1)
+
+@pytest.mark.parametrize("i", range(2))
+def test_before(i): note(f"before-{i}")
+def test_dies(dies): note("dies")
+@pytest.mark.parametrize("i", range(5))
+def test_after(i): note(f"after-{i}")
+"""
+OTHER = """
+import os, time
+def test_other():
+    while not os.path.exists("order") or "dies" not in open("order").read(): time.sleep(0.005)
+"""
+
+
+@pytest.mark.parametrize("dist", ["loadfile", "loadscope"])
+def test_the_rest_of_a_group_stays_together_and_in_order_after_a_crash(suite, run_hasten, dist):
+    """The test that the dead worker had claimed for later goes to the one that takes over the rest of its file."""
+    folder = suite({"test_group.py": GROUP, "test_other.py": OTHER})
+    run = run_hasten(folder, "-n2", f"--dist={dist}")
+    assert run.outcomes() == {
+        **{f"test_before[{i}]": "passed" for i in range(2)},
+        **{f"test_after[{i}]": "passed" for i in range(5)},
+        "test_dies": "failed",
+        "test_other": "passed",
+    }, run.describe()
+    lines = [line.split() for line in (folder / "order").read_text().splitlines()]
+    after = [(worker, what) for worker, what in lines if what.startswith("after")]
+    assert [what for _, what in after] == [f"after-{i}" for i in range(5)], run.describe()
+    assert len({worker for worker, _ in after}) == 1, run.describe()
+    assert len(run.events("planned")) == 1, "nothing was left for the sweep"
+
+
+@pytest.mark.parametrize("text", ["def test_a(): pass\ndef test_b(): pass\n", CRASHES])
+def test_a_run_leaves_nothing_in_the_folder_for_temporary_files(suite, run_hasten, tmp_path_factory, text):
+    temp = tmp_path_factory.mktemp("tmp")
+    run = run_hasten(suite({"test_t.py": text}), "-n2", env={"TMPDIR": str(temp)})
+    assert [p.name for p in temp.iterdir() if not p.name.startswith("pytest-of-")] == [], run.describe()

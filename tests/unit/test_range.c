@@ -67,6 +67,34 @@ static void test_the_highest_positions_fit(void **state)
     assert_int_equal(range_take(&range), RANGE_NONE);
 }
 
+static void test_what_a_dead_owner_took_last_can_be_given_back_once(void **state)
+{
+    const uint32_t unit[] = {0, 0, 0, 3};
+    struct range dead, thief;
+
+    (void)state;
+    range_set(&dead, 0, 4);
+    range_set(&thief, 0, 0);
+    assert_int_equal(range_take(&dead), 0);
+    assert_int_equal(range_take(&dead), 1);
+    assert_false(range_give_back(&dead, 0)); /* was run */
+    assert_false(range_give_back(&dead, 2));
+    expect_range(&dead, 2, 4);
+    assert_true(range_give_back(&dead, 1));
+    assert_false(range_give_back(&dead, 1));
+    expect_range(&dead, 1, 4);
+    /* The rest of its unit goes over as one piece, and also when everything behind it was stolen before. */
+    assert_int_equal(range_steal(&thief, &dead, unit, true), 1);
+    while (range_take(&thief) != RANGE_NONE)
+        ;
+    assert_int_equal(range_steal(&thief, &dead, unit, true), 2);
+    expect_range(&thief, 1, 3);
+    range_set(&dead, 3, 4);
+    assert_int_equal(range_take(&dead), 3);
+    assert_true(range_give_back(&dead, 3));
+    expect_range(&dead, 3, 4);
+}
+
 /* Steals from [lo, hi) with these units and expects the thief to get [cut, hi). */
 static void expect_cut(const uint32_t *unit, uint32_t lo, uint32_t hi, bool dead, uint32_t cut)
 {
@@ -368,6 +396,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_take_gives_positions_in_order_and_then_none),
         cmocka_unit_test(test_the_highest_positions_fit),
+        cmocka_unit_test(test_what_a_dead_owner_took_last_can_be_given_back_once),
         cmocka_unit_test(test_steal_takes_the_larger_half_of_single_tests),
         cmocka_unit_test(test_steal_never_cuts_a_unit),
         cmocka_unit_test(test_steal_leaves_a_started_unit_to_a_living_owner),
