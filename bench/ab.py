@@ -33,7 +33,7 @@ def interleave(runs, pairs, progress=None):
 
 
 def summary(found, reference):
-    """Per name: medians, and the median of the ratios to the reference in the same round."""
+    """Per name: medians, and the median of the ratios to the reference per round. Some may have fewer rounds."""
     table = {}
     for name, runs in found.items():
         row = {}
@@ -42,7 +42,7 @@ def summary(found, reference):
             base = [getattr(run, what) for run in found[reference]]
             row[what] = statistics.median(values)
             row[what + "_all"] = [round(value, 4) for value in values]
-            row[what[:-2] + "_ratio"] = statistics.median(v / max(b, 1e-9) for v, b in zip(values, base, strict=True))
+            row[what[:-2] + "_ratio"] = statistics.median(v / max(b, 1e-9) for v, b in zip(values, base, strict=False))
         row["status"] = sorted({run.status for run in runs})
         row["left"] = sorted({name for run in runs for name in run.left})
         table[name] = row

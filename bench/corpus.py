@@ -9,15 +9,14 @@ README.md says what each figure means. The cache (--cache, default .cache/corpus
 """
 
 import argparse
-import json
-import re
-import subprocess
 import sys
 
 import ab
 import compare
 import runner
 import suites
+import timing
+from peers import PEERS, named
 
 RESULTS = suites.HERE / "results" / "corpus.jsonl"
 
@@ -26,9 +25,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cache", default=suites.DEFAULT_CACHE)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    _add(verbs, "prepare", command_prepare).add_argument(
-        "--hasten", metavar="WHEEL_OR_FOLDER", help="install hasten from here into the environments of the hasten runs"
-    )
+    verb = _add(verbs, "prepare", command_prepare)
+    verb.add_argument("--hasten", metavar="WHEEL_OR_FOLDER", help="install hasten from here where it is to run")
+    verb.add_argument("--peers", help=f"environments for these runners too: all, or some of {','.join(PEERS)}")
     verb = _add(verbs, "compare", command_compare)
     verb.add_argument("-n", type=int, default=2, dest="workers")
     verb.add_argument("--runs", type=int, default=3, help="runs of hasten, with seeds 1, 2, ... of its scheduler")
@@ -37,12 +36,7 @@ def main():
     verb.add_argument("--limit", type=int, default=10, help="differences to print per run")
     verb.add_argument("--how", default="record,report", help="runs with the recorder, runs that report all themselves")
     verb.add_argument("--extra", default="", help="more arguments of pytest, for all runners")
-    verb = _add(verbs, "time", command_time)
-    verb.add_argument("-n", type=int, default=2, dest="workers")
-    verb.add_argument("--pairs", type=int, default=5)
-    verb.add_argument("--with", default="plain,xdist,hasten", dest="others")
-    verb.add_argument("--no-memory", action="store_true", help="leave out the extra runs that sample memory")
-    verb.add_argument("--no-save", action="store_true")
+    timing.add_options(_add(verbs, "time", command_time), "plain,xdist,hasten")
     options = parser.parse_args()
     options.cache = suites.Cache(options.cache)
     options.suites = suites.load(options.names)
@@ -57,7 +51,7 @@ def _add(verbs, name, function):
 
 
 def command_prepare(options):
-    suites.prepare(options.cache, options.suites, options.hasten)
+    suites.prepare(options.cache, options.suites, options.hasten, named(options.peers))
     return 0
 
 
@@ -130,82 +124,26 @@ def _judge(options, known, suite, what, traces, said, reference):
 
 
 def command_time(options):
-    names = options.others.split(",")
-    ratios, broken = {name: [] for name in names}, []
+    timing.settle(options)
+    names, tables, broken = options.names_of_runners, [], []
     for suite in options.suites:
         with options.cache.lock(suite):
-            table, counts = _time_suite(options, suite, names)
-        differing = [name for name in names if _countable(counts[name]) != _countable(counts[names[0]])]
+            measurement = timing.Timing(options.cache, suite, names, options)
+            table = measurement.measure()
+        tables.append(table)
+        broken += [f"{suite.name} under {name}" for name in ("hasten", names[0]) if "says" in table.get(name, {})]
         print(f"{suite.name} {suite.version} ({options.pairs} rounds, {options.workers} workers)")
-        ab.print_table(table)
-        for name in differing:
-            broken.append(f"{suite.name} under {name}")
-            print(f"  BROKEN: {name} says {counts[name]}, {names[0]} says {counts[names[0]]}")
-        for name in set(names) - set(differing):
-            ratios[name].append((table[name]["wall_ratio"], table[name]["cpu_ratio"]))
+        timing.print_table(table)
+        sys.stdout.flush()
         if not options.no_save:
-            facts = {"workers": options.workers, "counts": counts, "broken": differing}
-            ab.save(RESULTS, f"{suite.name} {suite.version}", table, versions=_versions(options, suite), **facts)
-    for name in names[1:]:
-        if ratios[name]:
-            wall, cpu = (ab.geometric_mean([pair[i] for pair in ratios[name]]) for i in (0, 1))
-            means = f"{wall:.2f} of {names[0]}'s wall time, {cpu:.2f} of its CPU"
-            print(f"{name}: {means} (geometric means over {len(ratios[name])} suites)")
+            facts = {"workers": options.workers, "counts": measurement.counts}
+            versions = timing.versions(options.cache, suite)
+            ab.save(RESULTS, f"{suite.name} {suite.version}", table, versions=versions, **facts)
+    for reference in [name for name in (names[0], "xdist") if name in names]:
+        print("\n".join(timing.means(tables, names, reference)))
+    if broken:
+        print(f"BROKEN: {', '.join(broken)}")
     return 1 if broken else 0
-
-
-def _time_suite(options, suite, names):
-    """Returns the table of medians and what each runner's last line counted; the first, unmeasured run warms caches."""
-    counts = {}
-
-    def once(name, memory=False):
-        traces = runner.Traces(options.cache, suite, f"{name}-time")
-        found = runner.run(options.cache, suite, name, options.workers, 1, "only", traces, memory)
-        said = last_line(traces.output.read_text(encoding="utf-8", errors="replace"))
-        if counts.setdefault(name, said) != said:
-            print(f"  {suite.name}: {name} said {counts[name]} before and {said} now")
-        return found
-
-    for name in names:
-        once(name)
-    found = ab.interleave({name: lambda name=name: once(name) for name in names}, options.pairs)
-    table = ab.summary(found, names[0])
-    if not options.no_memory:
-        for name in names:
-            table[name]["pss_bytes"] = once(name, memory=True).pss_bytes
-    return table, counts
-
-
-def last_line(output):
-    """What the last line of pytest's summary counts: {"passed": 3}; empty when there is none."""
-    for line in reversed(output.splitlines()):
-        counts = {
-            what.rstrip("s") if what.startswith(("error", "warning")) else what: int(count)
-            for count, what in re.findall(r"(\d+) ([a-z ]+?)(?=,| in )", line)
-        }
-        if counts and " in " in line:
-            return counts
-    return {}
-
-
-def _countable(counts):
-    """Without what xdist's reporting process is not told of."""
-    return {name: count for name, count in counts.items() if name not in ("deselected", "warning")}
-
-
-def _versions(options, suite):
-    """Of Python and of what is installed for each runner, and hasten's own commit."""
-    code = (
-        "import importlib.metadata as m, json, sys\n"
-        "names = {d.name.lower(): d.version for d in m.distributions()}\n"
-        "print(json.dumps({'python': sys.version.split()[0],"
-        " **{n: names[n] for n in ('pytest', 'pluggy', 'pytest-xdist', 'hasten') if n in names}}))"
-    )
-    env = {"PYTHONPATH": str(options.cache.xdist)}
-    python = options.cache.python(suite, "hasten")
-    versions = json.loads(subprocess.run([python, "-c", code], env=env, check=True, capture_output=True).stdout)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=suites.HERE, capture_output=True, text=True)
-    return versions | {"commit": commit.stdout.strip()}
 
 
 if __name__ == "__main__":

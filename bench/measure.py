@@ -25,7 +25,7 @@ LEAVE_S = 2.0  # what a descendant gets after the command has ended
 class Run:
     """What one command took. Times in seconds, memory in bytes."""
 
-    def __init__(self, status, wall_s, user_s, sys_s, pss_bytes, left, timed_out):
+    def __init__(self, status, wall_s, user_s, sys_s, pss_bytes, left, timed_out, processes=()):
         self.status = status  # exit status, or minus the signal that ended it
         self.wall_s = wall_s
         self.user_s = user_s
@@ -34,6 +34,7 @@ class Run:
         self.pss_bytes = pss_bytes  # highest sum of PSS over the process tree; 0 when it was not sampled
         self.left = left  # names of the processes that had to be killed
         self.timed_out = timed_out
+        self.processes = list(processes)  # one dictionary each, see _Sampler; empty when memory was not sampled
 
 
 def run(argv, cwd=None, env=None, stdout=None, memory=False, timeout_s=3600.0):
@@ -67,7 +68,8 @@ def _measure(argv, cwd, env, stdout, memory, timeout_s):
     with open(stdout or os.devnull, "wb") as out:
         start = time.monotonic()
         child = subprocess.Popen(argv, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
-    peak, timed_out = _wait_for(child, start + timeout_s, memory)
+    sampler = _Sampler() if memory else None
+    timed_out = _wait_for(child, start + timeout_s, sampler)
     wall_s = time.monotonic() - start
     left = _reap_rest(0.0 if timed_out else LEAVE_S)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -76,27 +78,56 @@ def _measure(argv, cwd, env, stdout, memory, timeout_s):
         "wall_s": wall_s,
         "user_s": used.ru_utime,
         "sys_s": used.ru_stime,
-        "pss_bytes": peak,
+        "pss_bytes": sampler.peak if sampler else 0,
         "left": left,
         "timed_out": timed_out,
+        "processes": sampler.processes() if sampler else [],
     }
 
 
-def _wait_for(child, deadline, memory):
-    """Waits for the child, sampling the memory of the tree if asked; returns the peak and whether time ran out."""
-    peak = 0
-    if memory:
-        while child.poll() is None and time.monotonic() < deadline:
-            peak = max(peak, sum(pss(pid) for pid in descendants(os.getpid())))
-            time.sleep(SAMPLE_S)
+class _Sampler:
+    """Memory of all processes below this one, and of each one alone with the CPU time that it had used by then."""
+
+    def __init__(self):
+        self.peak = 0  # highest sum over processes that lived at the same moment
+        self.seen = {}
+
+    def sample(self):
+        found = {pid: pss(pid) for pid in descendants(os.getpid())}
+        self.peak = max(self.peak, sum(found.values()))
+        for pid, size in found.items():
+            entry = self.seen.setdefault(pid, {"pid": pid, "pss_bytes": 0, "cpu_s": 0.0})
+            entry["pss_bytes"] = max(entry["pss_bytes"], size)
+            self._look(entry)
+
+    def _look(self, entry):
+        try:
+            with open(f"/proc/{entry['pid']}/stat", "rb") as stat:
+                name, _, rest = stat.read().decode(errors="replace").partition("(")[2].rpartition(") ")
+        except OSError:
+            return
+        fields = rest.split()
+        entry["name"], entry["parent"] = name, int(fields[1])
+        entry["cpu_s"] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def processes(self):
+        """pid, parent and name (as last seen), pss_bytes (highest), cpu_s (own, up to 20 ms before its end)."""
+        return [entry for entry in self.seen.values() if "name" in entry]
+
+
+def _wait_for(child, deadline, sampler):
+    """Waits for the child, sampling memory if asked; kills all and returns True when time runs out."""
+    while sampler and child.poll() is None and time.monotonic() < deadline:
+        sampler.sample()
+        time.sleep(SAMPLE_S)
     try:
         child.wait(max(0.0, deadline - time.monotonic()))
-        return peak, False
+        return False
     except subprocess.TimeoutExpired:
         for pid in descendants(os.getpid()):
             _kill(pid)
         child.wait()
-        return peak, True
+        return True
 
 
 def _reap_rest(leave_s):

@@ -7,8 +7,9 @@ import shutil
 import tempfile
 
 import measure
+from peers import PEERS
 
-RUNNERS = ("plain", "reverse", "shuffle", "xdist", "hasten")
+RUNNERS = ("plain", "reverse", "shuffle", "xdist", "hasten")  # the names in PEERS are runners too
 TIMEOUT_S = 1800.0
 
 
@@ -16,8 +17,8 @@ class Traces:
     """The files that one run leaves, and the folders whose names have to be taken out of its texts."""
 
     def __init__(self, cache, suite, name):
-        folder = cache.root / suite.name / "runs"
-        folder.mkdir(exist_ok=True)
+        folder = cache.folder(suite) / "runs"
+        folder.mkdir(parents=True, exist_ok=True)
         self.record = folder / f"{name}.jsonl"
         self.junit = folder / f"{name}.xml"
         self.output = folder / f"{name}.out"
@@ -47,15 +48,17 @@ def command(cache, suite, runner, workers):
     """The words that start the runner, without pytest's arguments."""
     if runner == "hasten":
         return [str(cache.environment(suite, "hasten") / "bin" / "hasten"), "run", "-n", str(workers)]
+    if runner in PEERS:
+        return PEERS[runner].command(cache.environment(suite, runner), workers)
     pytest = [str(cache.environment(suite, "plain") / "bin" / "pytest")]
     return pytest + (["-n", str(workers)] if runner == "xdist" else [])
 
 
 def environment(cache, suite, runner, tmp, seed):
     """A suite's own clean environment: nothing of the caller's but what is meant for hasten."""
-    kind = "hasten" if runner == "hasten" else "plain"
-    home = cache.root / suite.name / "home"
-    home.mkdir(exist_ok=True)
+    kind = runner if runner in ("hasten", *PEERS) else "plain"
+    home = cache.folder(suite) / "home"
+    home.mkdir(parents=True, exist_ok=True)
     python_path = [cache.source(suite) / suite.src]
     if runner == "xdist" and "pytest-xdist" not in suite.deps:
         python_path.append(cache.xdist)
@@ -77,8 +80,8 @@ def environment(cache, suite, runner, tmp, seed):
     return env
 
 
-def run(cache, suite, runner, workers, seed=1, how="record", traces=None, memory=False, extra=()):
-    """Runs the suite once.
+def run(cache, suite, runner, workers, seed=1, how="record", traces=None, memory=False, extra=(), limit_s=TIMEOUT_S):
+    """Runs the suite once, limit_s at most.
 
     how: `record` (recorder and JUnit file), `report` (the suite's -rA and a JUnit file) or `only` (nothing added).
     """
@@ -99,9 +102,8 @@ def run(cache, suite, runner, workers, seed=1, how="record", traces=None, memory
     forget_state(cache, suite, history=runner == "hasten" and seed == 1 and how == "record")
     output = str(traces.output) if traces else None
     try:
-        found = measure.run(
-            [*argv, *suite.args, *extra, *suite.tests], cache.source(suite), env, output, memory, TIMEOUT_S
-        )
+        argv += [*suite.args, *extra, *suite.tests]
+        found = measure.run(argv, cache.source(suite), env, output, memory, limit_s)
     finally:
         shutil.rmtree(tmp, ignore_errors=True)
     if traces:

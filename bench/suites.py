@@ -8,6 +8,8 @@ cache/
   wheels/                  hasten, when it was built from a folder
   <suite>/src/             the unpacked source distribution: the working directory of every run
   <suite>/plain, hasten/   two environments, equal but for hasten: the reference must not know that hasten exists
+  <suite>/<peer>/          one for each peer that was asked for
+  <suite>/runs/            what the last runs of each runner left; home/ is their home
 """
 
 import contextlib
@@ -24,6 +26,8 @@ import sys
 import tarfile
 import tomllib
 import venv
+
+from peers import PEERS
 
 HERE = pathlib.Path(__file__).resolve().parent
 DEFAULT_CACHE = HERE.parent / ".cache" / "corpus"
@@ -42,6 +46,7 @@ class Suite:
     install: bool = False  # the distribution itself is installed too: its tests read its metadata
     report: str = "-rA"  # what makes pytest name every test in its summary
     count: str = ""
+    peers: bool = True  # whether other runners are measured on it
 
     @property
     def requirement(self):
@@ -59,11 +64,14 @@ class Cache:
         self.recorder = self.root / "recorder"
         self.tools = self.root / "tools"
 
+    def folder(self, suite):
+        return self.root / suite.name
+
     def source(self, suite):
-        return self.root / suite.name / "src"
+        return self.folder(suite) / "src"
 
     def environment(self, suite, kind):
-        return self.root / suite.name / kind
+        return self.folder(suite) / kind
 
     def python(self, suite, kind="plain"):
         return self.environment(suite, kind) / "bin" / "python"
@@ -71,7 +79,7 @@ class Cache:
     @contextlib.contextmanager
     def lock(self, suite):
         """Keeps others off a suite's folder: two runs in one working directory would disturb each other."""
-        folder = self.root / suite.name
+        folder = self.folder(suite)
         folder.mkdir(parents=True, exist_ok=True)
         with open(folder / "lock", "w") as file:
             try:
@@ -92,10 +100,24 @@ def load(names=(), path=HERE / "corpus.toml"):
     return [suite for suite in suites if not names or suite.name in names]
 
 
-def prepare(cache, suites, hasten):
+def prepare(cache, suites, hasten, peers=()):
     """Makes everything that runs of these suites need. hasten: a wheel, a folder to build one from, or None."""
-    for folder in (cache.sdists, cache.wheels, cache.recorder):
+    prepare_tools(cache)
+    wheel = build_wheel(cache, hasten) if hasten else None
+    for suite in suites:
+        with cache.lock(suite):
+            _prepare_source(cache, suite)
+            prepare_environments(cache, suite, peers if suite.peers else ())
+            if wheel:
+                install_hasten(cache, suite, wheel)
+        print(f"{suite.name}: ready", flush=True)
+
+
+def prepare_tools(cache):
+    """What all suites share: folders, pip, pytest-xdist."""
+    for folder in (cache.sdists, cache.wheels):
         folder.mkdir(parents=True, exist_ok=True)
+    cache.recorder.mkdir(exist_ok=True)
     link = cache.recorder / "recorder.py"
     if not link.exists():
         link.unlink(missing_ok=True)
@@ -104,26 +126,25 @@ def prepare(cache, suites, hasten):
     if not _keeps_constraints(cache.xdist) or not (cache.xdist / "xdist").exists():
         shutil.rmtree(cache.xdist, ignore_errors=True)
         _pip(cache, "install", "-c", CONSTRAINTS, "--target", cache.xdist, "--no-deps", "pytest-xdist", "execnet")
-    wheel = build_wheel(cache, hasten) if hasten else None
-    for suite in suites:
-        with cache.lock(suite):
-            _prepare_suite(cache, suite)
-            if wheel:
-                _install_hasten(cache, suite, wheel)
-        print(f"{suite.name}: ready", flush=True)
 
 
-def _prepare_suite(cache, suite):
+def _prepare_source(cache, suite):
     source = cache.source(suite)
     with Stamp(source, [suite.requirement, "with configuration"]) as stamp:
         if stamp.stale:
             _unpack(_download(cache, suite), source)
-    for kind in ("plain", "hasten"):
-        wanted = [f"pytest=={suite.pytest}", *suite.deps] + ([suite.requirement] if suite.install else [])
-        with Stamp(cache.environment(suite, kind), [*wanted, sys.version]) as stamp:
-            if stamp.stale or not _keeps_constraints(cache.environment(suite, kind)):
-                shutil.rmtree(cache.environment(suite, kind), ignore_errors=True)
-                _make_environment(cache.environment(suite, kind), with_pip=False)
+
+
+def prepare_environments(cache, suite, peers=()):
+    """The suite's environments: plain pytest's, hasten's (without hasten), and one for each of the peers."""
+    own = [*suite.deps] + ([suite.requirement] if suite.install else [])
+    for kind in ("plain", "hasten", *peers):
+        runner = PEERS[kind].requirements(suite.pytest) if kind in PEERS else [f"pytest=={suite.pytest}"]
+        path, wanted = cache.environment(suite, kind), [*runner, *own]
+        with Stamp(path, [*wanted, sys.version]) as stamp:
+            if stamp.stale or not _keeps_constraints(path):
+                shutil.rmtree(path, ignore_errors=True)
+                _make_environment(path, with_pip=False)
                 _pip_into(cache, suite, kind, "-c", CONSTRAINTS, *wanted)
 
 
@@ -172,7 +193,7 @@ def build_wheel(cache, hasten):
     return wheel
 
 
-def _install_hasten(cache, suite, wheel):
+def install_hasten(cache, suite, wheel):
     """Puts the wheel into the suite's own environment, unless this very wheel is there."""
     marker = cache.environment(suite, "hasten") / "hasten.sha256"
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
