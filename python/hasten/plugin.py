@@ -72,7 +72,8 @@ def console_main() -> int:
             code = int(config.main(plugins=["hasten"]))
         sys.stdout.flush()
     except KeyboardInterrupt:  # pytest itself answers those that come later
-        sys.stderr.write("hasten: interrupted while plugins and conftests were imported\n")
+        when = "after the tests" if state.role else "while plugins and conftests were imported"
+        sys.stderr.write(f"hasten: interrupted {when}\n")
         code = 2
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -210,5 +211,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
         raise
     if state.role in ("template", "worker"):
         config._ensure_unconfigure()
+        if state.worker is not None:
+            state.worker.watch_exit()
         leave(0)
     return result

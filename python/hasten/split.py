@@ -247,4 +247,6 @@ def leave_after_error(config: pytest.Config, exc: BaseException) -> None:
     try:
         config._ensure_unconfigure()
     finally:
+        if state.worker is not None:
+            state.worker.watch_exit()
         leave(1)

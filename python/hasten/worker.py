@@ -66,6 +66,7 @@ class Worker:
         self.item_index = NO_ITEM
         self.nodeid = ""
         self.aborted = False
+        self.has_fault_handler = False
         self.limits: dict[int, int] = {}
         self.text = io.StringIO()
         self.claimed: int | None = None
@@ -103,18 +104,32 @@ class Worker:
         except ImportError:
             return
         fd = self.config.stash.get(key, -1)
-        folder = self.config.workerinput.get("hasten_crash_dir")  # type: ignore[attr-defined]
-        if fd < 0 or not folder:
-            return
-        try:
-            own = os.open(os.path.join(folder, str(os.getpid())), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError:
+        own = self._open_stack_file() if fd >= 0 else -1
+        if own < 0:
             return
         import faulthandler
 
         os.dup2(own, fd, inheritable=False)
         os.close(own)
         faulthandler.enable(file=fd)
+        self.has_fault_handler = True
+
+    def _open_stack_file(self) -> int:
+        folder = self.config.workerinput.get("hasten_crash_dir")  # type: ignore[attr-defined]
+        if not folder:
+            return -1
+        try:
+            return os.open(os.path.join(folder, str(os.getpid())), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError:
+            return -1
+
+    def watch_exit(self) -> None:
+        """pytest has taken its fault handler back; what still runs at exit has one all the same."""
+        own = self._open_stack_file() if self.has_fault_handler else -1
+        if own >= 0:
+            import faulthandler
+
+            faulthandler.enable(file=own)
 
     # ---- the loop
 

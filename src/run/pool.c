@@ -135,6 +135,8 @@ static void say_how(const struct run *run, const struct worker *worker, int stat
 {
     if (worker->end == END_TIMEOUT)
         str_addf(out, "ended by hasten: the test ran into its time limit");
+    else if (worker->end == END_LEAVING)
+        str_addf(out, "ended by hasten: what follows its last test ran into the time limit");
     else if (worker->end == END_MEMORY)
         str_addf(out, "ended by hasten: it used more than --worker-memory (%llu MiB)",
                  (unsigned long long)(run->config.worker_memory >> 20));
@@ -149,8 +151,9 @@ static void say_how(const struct run *run, const struct worker *worker, int stat
 
 static void report_death(struct run *run, uint32_t slot, uint32_t item, int status)
 {
-    struct worker *worker = &run->workers[slot];
+    const struct worker *worker = &run->workers[slot];
     const uint64_t limit = atomic_load_explicit(&segment_slot(&run->segment, slot)->limit_ns, memory_order_relaxed);
+    const uint64_t end_limit = pool_end_limit_ns(run);
     struct str text = STR_INIT;
     struct str stack = STR_INIT;
     size_t len = 0;
@@ -162,6 +165,10 @@ static void report_death(struct run *run, uint32_t slot, uint32_t item, int stat
         outcome = OUTCOME_TIMEOUT;
         str_addf(&text, "Timeout (>%.1fs) from hasten: worker 'gw%u' was running '%.*s'\n", (double)limit / 1e9, slot,
                  (int)len, id);
+    } else if (worker->end == END_LEAVING) {
+        outcome = OUTCOME_TIMEOUT;
+        str_addf(&text, "Timeout (>%.1fs) from hasten: worker 'gw%u' was at the end of its session, after '%.*s'\n",
+                 (double)end_limit / 1e9, slot, (int)len, id);
     } else {
         str_addf(&text, "worker 'gw%u' crashed %s '%.*s'\n", slot,
                  run->result[item] ? "at the end of its session, after" : "while running", (int)len, id);
@@ -211,6 +218,24 @@ static void replace(struct run *run, uint32_t slot)
     pool_start(run);
 }
 
+/* Of a worker without a test that could be blamed: a note, with its stack when we have ended it. */
+static void note_death(struct run *run, uint32_t slot, const char *when, const char *how)
+{
+    struct record record = {.type = RECORD_NOTE, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
+    struct str text = STR_INIT;
+    struct str stack = STR_INIT;
+
+    str_addf(&text, "hasten: worker gw%u died %s: %s", slot, when, how);
+    if (run->workers[slot].end != END_NONE)
+        take_stack(run, run->workers[slot].pid, &stack);
+    if (stack.len)
+        str_addf(&text, "\n%s", str_text(&stack));
+    record.size = (uint32_t)text.len;
+    results_add(run, &record, str_text(&text));
+    str_release(&stack);
+    str_release(&text);
+}
+
 static void after_death(struct run *run, uint32_t slot, int status)
 {
     struct worker *worker = &run->workers[slot];
@@ -225,9 +250,9 @@ static void after_death(struct run *run, uint32_t slot, int status)
         else if (worker->last_item != RECORD_NO_ITEM && !worker->node_down)
             report_death(run, slot, worker->last_item, status);
         else if (!worker->node_down)
-            launch_note(run, "hasten: worker gw%u died before its first test: %s", slot, str_text(&how));
+            note_death(run, slot, "before its first test", str_text(&how));
         else
-            launch_note(run, "hasten: worker gw%u died after its session: %s", slot, str_text(&how));
+            note_death(run, slot, "after its session", str_text(&how));
     }
     if (!worker->node_down)
         node_down(run, slot, str_text(&how));
@@ -308,6 +333,27 @@ static uint64_t interrupt_grace_ns(void)
     return (text ? strtoull(text, NULL, 10) : 10000) * MS;
 }
 
+/*
+ * What follows the last test (session hooks, plugins that save what they have measured, atexit, threads) has no limit in
+ * pytest. Under --timeout it has that of a test, but not less than this: saving may take longer than any test may.
+ */
+uint64_t pool_end_limit_ns(const struct run *run)
+{
+    const char *text = getenv("HASTEN_TEST_END_MS");
+    const uint64_t least = text ? strtoull(text, NULL, 10) : 10000;
+
+    return run->config.timeout_ms ? (run->config.timeout_ms > least ? run->config.timeout_ms : least) * MS : 0;
+}
+
+static bool is_late(const struct run *run, const struct slot *slot, uint64_t now)
+{
+    const uint64_t limit = pool_end_limit_ns(run);
+    const uint64_t since = atomic_load_explicit(&slot->leaving_ns, memory_order_relaxed);
+
+    return limit && atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_LEAVING && now > since &&
+           now - since > limit;
+}
+
 static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look)
 {
     struct worker *worker = &run->workers[slot];
@@ -332,6 +378,10 @@ static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look
     }
     if (!slow_look)
         return;
+    if (!paused && is_late(run, shared, now)) {
+        end_worker(run, worker, END_LEAVING);
+        return;
+    }
     if (run->config.worker_memory && child_resident_bytes(worker->pid) > run->config.worker_memory) {
         end_worker(run, worker, END_MEMORY);
         return;

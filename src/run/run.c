@@ -124,15 +124,6 @@ static int on_catalog(struct run *run, int fd, bool nothing, struct err *err)
     return schedule_plan(run, err);
 }
 
-static void quit_template(struct run *run)
-{
-    const struct chan_msg msg = {.type = WIRE_QUIT, .a = run->proper_end};
-
-    if (run->template.chan >= 0 && !run->quit_sent)
-        chan_send(run->template.chan, &msg, NULL, 0, -1);
-    run->quit_sent = true;
-}
-
 static void on_abort(struct run *run, int fd)
 {
     struct record record = {.type = RECORD_INTERRUPT, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
@@ -158,6 +149,8 @@ static int handle(struct run *run, bool from_template, const struct chan_msg *ms
         feed_template(run);
         return 0;
     case WIRE_HELLO:
+        if (from_template)
+            run->template.said_pid = (int)msg->a;
         if (from_template && run->inputs_fd >= 0 && run->template_restarts)
             feed_template(run);
         return 0;
@@ -252,7 +245,7 @@ static void first_interrupt(struct run *run)
 {
     run->interrupted_ns = clock_now_ns();
     trace_event("interrupt");
-    if (!run->configured) {
+    if (!run->configured || run->ended) { /* it alone is at work: importing, or in its hooks after the tests */
         kill(run->reporter.pid, SIGINT);
         return;
     }
@@ -332,49 +325,6 @@ static void send_plans(struct run *run)
             chan_send(worker->chan, &quit, NULL, 0, -1);
         }
     }
-}
-
-/* No worker is left: what has no result runs again, or the run is over. */
-static void maybe_end(struct run *run)
-{
-    const bool stop = run->configured && atomic_load(&run->segment.head->stop) != 0;
-    struct record record = {.type = RECORD_END, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
-    const bool collected = run->has_catalog || stop;
-    struct err err;
-
-    if (run->ended || !run->has_journal || pool_live(run))
-        return;
-    if (!collected && (run->template.chan >= 0 || (run->spawn && !run->n_used)))
-        return;
-    if (!collected && !run->spawn && run->template_restarts < 2) {
-        launch_note(run, "hasten: the template died while it collected; starting it again");
-        if (launch_template(run, run->early ? "early" : "template", &err) == 0)
-            return;
-    }
-    if (!collected)
-        results_interrupt(run, "internal", "hasten: the process that collects tests died (see above); no test was run");
-    if (run->has_catalog && !stop && run->planned && results_missing(run)) {
-        if (run->template.chan < 0 && !run->spawn && run->template_restarts < 3) {
-            launch_note(run, "hasten: the template died; starting it again for %u tests", results_missing(run));
-            if (launch_template(run, run->early ? "early" : "template", &err) == 0)
-                return;
-        }
-        if ((run->template.chan >= 0 || run->spawn) && schedule_again(run))
-            return;
-        results_interrupt(run, "internal", "hasten: some tests could not be run; see above");
-    }
-    if (run->template_last && run->template.chan >= 0) {
-        quit_template(run);
-        return;
-    }
-    record.call_ns = clock_cpu_ns();
-    journal_add(&run->journal, &record, NULL);
-    run->ended = true;
-    run->ended_ns = clock_now_ns();
-    trace_event("end", TRACE_U64("done", run->n_done));
-    quit_template(run);
-    results_tell(run);
-    remember_write(run);
 }
 
 /* A reporter that was killed has said nothing to the end: another one says it all. */
@@ -460,7 +410,7 @@ static int step(struct run *run, struct err *err)
     reap_children(run);
     if (revive_reporter(run, err) < 0)
         return -1;
-    maybe_end(run);
+    finish_look(run);
     results_tell(run);
     show_draw(run);
     return 0;

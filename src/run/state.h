@@ -2,8 +2,9 @@
  * state.h - the supervisor's own memory of one run; private to src/run/.
  *
  * Who does what:  run.c the loop and the messages; launch.c starts pytest; schedule.c from catalog to ranges;
- * results.c rings to journal, what has a result and what is left; resume.c takes over an earlier run's; remember.c the
- * history; show.c what a watcher sees; totals.c what is left to say at the end; pool.c workers: start, watch, end.
+ * finish.c the end; results.c rings to journal, what has a result and what is left; resume.c takes over an earlier
+ * run's; remember.c the history; show.c what a watcher sees; totals.c what is left to say at the end; pool.c workers:
+ * start, watch, end.
  */
 #ifndef HASTEN_RUN_STATE_H
 #define HASTEN_RUN_STATE_H
@@ -17,7 +18,7 @@
 #include "store/journal.h"
 
 /* Why we ended a worker ourselves. */
-enum worker_end { END_NONE, END_TIMEOUT, END_MEMORY, END_STOPPED, END_INTERRUPT };
+enum worker_end { END_NONE, END_TIMEOUT, END_LEAVING, END_MEMORY, END_STOPPED, END_INTERRUPT };
 
 struct worker {
     int pid;  /* 0: asked for, not there yet */
@@ -38,6 +39,7 @@ struct worker {
 struct peer {
     int chan;   /* owned; -1: gone or never there */
     int pid;    /* 0: not a child of ours */
+    int said_pid; /* of a template: as it says itself; 0 before that */
     int status; /* wait status once exited */
     bool exited;
 };
@@ -67,7 +69,8 @@ struct run {
     bool planned;
     bool ended;         /* RECORD_END is written */
     bool template_last; /* the template tears fixtures down after the last worker: its end is waited for */
-    bool quit_sent;
+    uint64_t quit_ns; /* when the template was told to end; 0: not yet */
+    bool template_late; /* and it was ended, being late */
     bool said_bye;   /* WIRE_BYE has come: the reporter's exit status is pytest's */
     bool proper_end; /* a worker has ended its session */
     uint32_t template_restarts;
@@ -151,6 +154,9 @@ uint32_t results_missing(const struct run *run);
 int results_resume(struct run *run, struct err *err);
 void results_interrupt(struct run *run, const char *kind, const char *text);
 
+/* finish.c */
+void finish_look(struct run *run);
+
 /* remember.c */
 void remember_open(struct run *run);
 void remember_expect(struct run *run);
@@ -177,5 +183,6 @@ bool pool_debugs(const struct run *run); /* a debugger holds one of them */
 void pool_signal(struct run *run, int signal);
 void pool_send_plan(struct run *run, uint32_t slot);
 void pool_remove_stack(const struct run *run, uint32_t slot);
+uint64_t pool_end_limit_ns(const struct run *run); /* for what follows the last test of a process; 0: none */
 
 #endif

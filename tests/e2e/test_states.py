@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import pytest
 
 from conftest import OWN_FRAME
@@ -115,6 +118,69 @@ def test_fault_in_a_workers_unconfigure_keeps_every_result(suite, run_hasten):
     run = run_hasten(suite({"test_a.py": TESTS, "conftest.py": conftest}), "-n2")
     assert run.outcomes() == {f"test_quick[{i}]": "passed" for i in range(4)}
     assert "died after its session: killed by SIGSEGV" in run.out
+
+
+LOOPS = {"python": "while True: pass", "c": "__import__('ctypes').PyDLL(None).sleep(1000)"}
+PLACES = {
+    "sessionfinish": ("def pytest_sessionfinish(session):", "session.config", "at the end of its session"),
+    "unconfigure": ("def pytest_unconfigure(config):", "config", "died after its session"),
+    "exit": ("def pytest_unconfigure(config):\n    import atexit\n    atexit.register(endless, config)", "None", ""),
+}
+
+
+@pytest.mark.parametrize("start", ["template", "early"])
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("place", PLACES)
+def test_endless_loop_after_the_last_test_is_ended_with_its_stack_and_every_result(suite, run_hasten, place, loop, start):
+    head, config, said = PLACES[place]
+    conftest = f"def endless(config):\n    if not hasattr(config, 'workerinput'): return\n    {LOOPS[loop]}\n\n{head}\n"
+    conftest += "" if place == "exit" else f"    endless({config})\n"
+    folder = suite({"test_a.py": TESTS, "conftest.py": conftest})
+    run = run_hasten(folder, "-n1", "--timeout=0.5", f"--start={start}", env={"HASTEN_TEST_END_MS": "500"})
+    cases = [(case.name, case.outcome) for case in run.cases() if case.outcome == "passed"]
+    assert sorted(cases) == [(f"test_quick[{i}]", "passed") for i in range(4)]
+    assert "4 passed" in run.out
+    assert (said or "died after its session") in run.out, run.describe()
+    assert run.out.count("in endless") == 1, "the stack says where, once\n" + run.describe()
+    assert run.status == (1 if place == "sessionfinish" else 0), run.describe()
+
+
+def test_slow_end_of_a_session_is_no_endless_one(suite, run_hasten):
+    """--timeout is for tests: what saves their results may take longer."""
+    conftest = "import time\ndef pytest_sessionfinish(session): time.sleep(0.6)\n"
+    run = run_hasten(suite({"test_a.py": TESTS, "conftest.py": conftest}), "-n2", "--timeout=0.3")
+    assert run.status == 0, run.describe()
+    assert run.outcomes() == {f"test_quick[{i}]": "passed" for i in range(4)}
+
+
+def test_endless_teardown_of_a_session_once_fixture_is_ended_with_every_result(suite, run_hasten):
+    conftest = """
+    import pytest
+    @pytest.fixture(scope="session")
+    def once():
+        yield 1
+        while True: pass
+    """
+    tests = TESTS.replace("(i): pass", "(i, once): pass")
+    folder = suite({"test_a.py": tests, "conftest.py": conftest})
+    run = run_hasten(folder, "-n2", "--session-once=once", "--timeout=0.5", env={"HASTEN_TEST_END_MS": "500"})
+    assert run.outcomes() == {f"test_quick[{i}]": "passed" for i in range(4)}
+    assert "teardown of --session-once fixtures ran into its time limit" in run.out, run.describe()
+    assert "conftest.py" in run.err, "the Python stack says where"
+
+
+def test_ctrl_c_ends_an_endless_loop_of_the_reporter_after_the_tests(suite, start_hasten):
+    conftest = """
+    def pytest_sessionfinish(session):
+        if not hasattr(session.config, "workerinput"):
+            with open("held", "w") as f: f.write("x")
+            while True: pass
+    """
+    run = start_hasten(suite({"test_a.py": TESTS, "conftest.py": conftest}), "-n2")
+    run.wait_file("held")
+    os.kill(run.process.pid, signal.SIGINT)
+    run.finish(10)
+    assert run.status == 2, run.describe()
 
 
 def test_exit_of_the_reporter_in_the_middle_is_never_green(suite, run_hasten):
