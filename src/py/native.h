@@ -16,5 +16,6 @@ extern PyMethodDef plain_methods[];     /* plain.c: the usual result */
 extern PyMethodDef template_methods[];  /* fork.c: the template's loop */
 extern PyMethodDef journal_methods[];   /* tail.c: the reporter reads the journal */
 extern PyMethodDef collector_methods[]; /* collector.c: what was there before the fork stays out of gc */
+extern PyMethodDef collect_methods[];   /* collect.c: caches and items of collection */
 
 #endif
