@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <unistd.h>
 
 int chan_pair(int ends[2])
 {
@@ -41,14 +42,35 @@ int chan_send(int chan, const struct chan_msg *msg, const void *data, size_t n, 
     return done < 0 ? -errno : 0;
 }
 
-static int take_fd(struct msghdr *head)
+/* The last descriptor of the message, -1 for none; others, which no message of ours has, are closed. How many. */
+static size_t take_fds(struct msghdr *head, int *fd)
 {
-    struct cmsghdr *c = CMSG_FIRSTHDR(head);
-    int fd = -1;
+    size_t n = 0;
 
-    if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-        memcpy(&fd, CMSG_DATA(c), sizeof fd);
-    return fd;
+    *fd = -1;
+    for (struct cmsghdr *c = CMSG_FIRSTHDR(head); c; c = CMSG_NXTHDR(head, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+            continue;
+        for (size_t at = 0; at + sizeof *fd <= c->cmsg_len - CMSG_LEN(0); at += sizeof *fd, n++) {
+            if (*fd >= 0)
+                close(*fd);
+            memcpy(fd, CMSG_DATA(c) + at, sizeof *fd);
+        }
+    }
+    return n;
+}
+
+/* What recvmsg gave is one message as chan_send makes them; else nothing of it stays. */
+static int accept_message(struct msghdr *head, size_t got, int *fd)
+{
+    const size_t n_fds = take_fds(head, fd);
+
+    if (got >= sizeof(struct chan_msg) && !(head->msg_flags & (MSG_TRUNC | MSG_CTRUNC)) && n_fds <= 1)
+        return 1;
+    if (*fd >= 0)
+        close(*fd);
+    *fd = -1;
+    return -EBADMSG;
 }
 
 int chan_recv(int chan, int wait_ms, struct chan_msg *msg, void *data, size_t *n, int *fd)
@@ -80,9 +102,6 @@ int chan_recv(int chan, int wait_ms, struct chan_msg *msg, void *data, size_t *n
         return errno == ECONNRESET ? 0 : -errno;
     if (got == 0)
         return 0;
-    if ((size_t)got < sizeof *msg)
-        return -EBADMSG;
-    *n = (size_t)got - sizeof *msg;
-    *fd = take_fd(&head);
-    return 1;
+    *n = (size_t)got > sizeof *msg ? (size_t)got - sizeof *msg : 0;
+    return accept_message(&head, (size_t)got, fd);
 }

@@ -26,7 +26,8 @@ int chan_send(int chan, const struct chan_msg *msg, const void *data, size_t n, 
 
 /*
  * Waits for one message. data: room for CHAN_MAX_DATA bytes. Returns 1 and *n, *fd (owned by the caller, close-on-exec,
- * -1 for none); 0 at end of file; -errno (-EAGAIN when wait_ms passed, -EINTR on a signal). wait_ms -1: no limit.
+ * -1 for none); 0 at end of file; -errno (-EAGAIN when wait_ms passed, -EINTR on a signal, -EBADMSG for what chan_send
+ * cannot have sent: too short, too long, several descriptors; it is gone then). wait_ms -1: no limit.
  */
 int chan_recv(int chan, int wait_ms, struct chan_msg *msg, void *data, size_t *n, int *fd);
 

@@ -145,8 +145,8 @@ static PyObject *native_die_with(PyObject *self, PyObject *arg)
     struct pollfd gone;
 
     (void)self;
-    if (fd == -1 && PyErr_Occurred())
-        return NULL;
+    if (fd < 0)
+        return PyErr_Occurred() ? NULL : raise_code(EBADF);
     if (fcntl((int)fd, F_SETOWN, getpid()) < 0 || fcntl((int)fd, F_SETSIG, SIGKILL) < 0 ||
         fcntl((int)fd, F_SETFL, fcntl((int)fd, F_GETFL) | O_ASYNC | O_NONBLOCK) < 0 || fstat((int)fd, &lifeline.at) < 0)
         return PyErr_SetFromErrno(PyExc_OSError);

@@ -9,20 +9,20 @@
  */
 #include "py/native.h"
 
-#define FUNCTIONS(X)       \
-    X(0, "collect")        \
-    X(1, "get_objects")    \
-    X(2, "get_referrers")  \
-    X(3, "get_stats")      \
-    X(4, "freeze")         \
-    X(5, "unfreeze")       \
+#define FUNCTIONS(X)      \
+    X(0, "collect")       \
+    X(1, "get_objects")   \
+    X(2, "get_referrers") \
+    X(3, "get_stats")     \
+    X(4, "freeze")        \
+    X(5, "unfreeze")      \
     X(6, "get_freeze_count")
 
 enum { N_FUNCTIONS = 7 };
 
 static struct {
     const char *name;
-    PyMethodDef *def;     /* CPython's own entry; NULL while not replaced */
+    PyMethodDef *def; /* CPython's own entry; NULL while not replaced */
     PyCFunction original;
 } held[N_FUNCTIONS];
 
@@ -54,33 +54,33 @@ typedef PyObject *with_keywords(PyObject *, PyObject *, PyObject *);
 typedef void any_function(void);
 
 /* One stand-in for each function and calling convention. */
-#define STAND_INS(i, text)                                                                                             \
-    static PyObject *plain_##i(PyObject *self, PyObject *arg)                                                         \
-    {                                                                                                                  \
-        give_back();                                                                                                   \
-        return ((two_args *)(any_function *)held[i].original)(self, arg);                                             \
-    }                                                                                                                  \
-    static PyObject *fast_##i(PyObject *self, PyObject *const *args, Py_ssize_t n)                                    \
-    {                                                                                                                  \
-        give_back();                                                                                                   \
-        return ((fast_args *)(any_function *)held[i].original)(self, args, n);                                        \
-    }                                                                                                                  \
-    static PyObject *fast_keywords_##i(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)           \
-    {                                                                                                                  \
-        give_back();                                                                                                   \
-        return ((fast_keywords *)(any_function *)held[i].original)(self, args, n, names);                             \
-    }                                                                                                                  \
-    static PyObject *keywords_##i(PyObject *self, PyObject *args, PyObject *keywords)                                 \
-    {                                                                                                                  \
-        give_back();                                                                                                   \
-        return ((with_keywords *)(any_function *)held[i].original)(self, args, keywords);                             \
+#define STAND_INS(i, text)                                                                                   \
+    static PyObject *plain_##i(PyObject *self, PyObject *arg)                                                \
+    {                                                                                                        \
+        give_back();                                                                                         \
+        return ((two_args *)(any_function *)held[i].original)(self, arg);                                    \
+    }                                                                                                        \
+    static PyObject *fast_##i(PyObject *self, PyObject *const *args, Py_ssize_t n)                           \
+    {                                                                                                        \
+        give_back();                                                                                         \
+        return ((fast_args *)(any_function *)held[i].original)(self, args, n);                               \
+    }                                                                                                        \
+    static PyObject *fast_keywords_##i(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names) \
+    {                                                                                                        \
+        give_back();                                                                                         \
+        return ((fast_keywords *)(any_function *)held[i].original)(self, args, n, names);                    \
+    }                                                                                                        \
+    static PyObject *keywords_##i(PyObject *self, PyObject *args, PyObject *keywords)                        \
+    {                                                                                                        \
+        give_back();                                                                                         \
+        return ((with_keywords *)(any_function *)held[i].original)(self, args, keywords);                    \
     }
 
 FUNCTIONS(STAND_INS)
 
 static any_function *stand_in(int i, int flags)
 {
-#define ROW(at, text)                                                                                       \
+#define ROW(at, text)                                                                                  \
     [at] = {(any_function *)plain_##at, (any_function *)fast_##at, (any_function *)fast_keywords_##at, \
             (any_function *)keywords_##at},
     static any_function *const table[N_FUNCTIONS][4] = {FUNCTIONS(ROW)};

@@ -122,8 +122,8 @@ static int start(struct run *run, int reporter, int template, const char *mode, 
 
 int launch_pytest(struct run *run, struct err *err)
 {
-    int r[2];
-    int z[2];
+    int r[2] = {-1, -1};
+    int z[2] = {-1, -1};
     int code = chan_pair(r);
 
     if (code == 0)
@@ -141,7 +141,7 @@ int launch_pytest(struct run *run, struct err *err)
 /* The reporter once more: it reads the journal from its start, so that no result is lost with its predecessor. */
 int launch_reporter(struct run *run, struct err *err)
 {
-    int r[2];
+    int r[2] = {-1, -1};
     int code = chan_pair(r);
 
     if (code < 0)
@@ -159,7 +159,7 @@ int launch_reporter(struct run *run, struct err *err)
 /* The template once more, in a process of its own: the suite needs another start, or the template has died. */
 int launch_template(struct run *run, const char *mode, struct err *err)
 {
-    int z[2];
+    int z[2] = {-1, -1};
     int code = chan_pair(z);
 
     if (code < 0)
@@ -180,7 +180,7 @@ int launch_worker(struct run *run, uint32_t slot, int chan, struct err *err)
     const struct chan_msg inputs = {.type = WIRE_INPUTS};
     struct worker *worker = &run->workers[slot];
     char mode[32];
-    int pid;
+    int pid = 0;
 
     snprintf(mode, sizeof mode, "spawn:%u", slot);
     if (start(run, -1, chan, mode, &pid, err) < 0)

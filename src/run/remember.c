@@ -180,3 +180,16 @@ void remember_close(struct run *run)
     free(r);
     run->remembered = NULL;
 }
+
+void remember_start(const struct run *run, const char *mode, const char *why)
+{
+    char path[4200];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%.4096s/.hasten/start", run->config.rootdir);
+    f = fopen(path, "we");
+    if (!f)
+        return;
+    fprintf(f, "%s\n%s\n", mode, why);
+    fclose(f);
+}

@@ -21,222 +21,11 @@
 
 #define MS UINT64_C(1000000)
 
-static void close_fd(int *fd)
+void run_close_fd(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
-}
-
-/* ---- messages */
-
-static void remember_start(const struct run *run, const char *mode, const char *why)
-{
-    char path[4200];
-    FILE *f;
-
-    snprintf(path, sizeof path, "%.4096s/.hasten/start", run->config.rootdir);
-    f = fopen(path, "we");
-    if (!f)
-        return;
-    fprintf(f, "%s\n%s\n", mode, why);
-    fclose(f);
-}
-
-static void tell_early(struct run *run)
-{
-    launch_note(run, "hasten: workers start early, before conftests are imported: %s", run->early_why);
-    remember_start(run, "early", run->early_why);
-}
-
-static int on_config(struct run *run, const char *data, size_t n, struct err *err)
-{
-    if (run->configured)
-        return 0; /* a restarted reporter says it again */
-    if (run_config_parse(&run->config, data, n, err) < 0)
-        return -1;
-    run->n_slots = run->config.workers * 2 + run->config.max_restarts + 8;
-    run->segment_fd = segment_create(&run->segment, run->n_slots, err);
-    if (run->segment_fd < 0)
-        return -1;
-    run->segment.head->max_fail = run->config.max_fail;
-    run->segment.head->each = !strcmp(run->config.dist, "each");
-    run->segment.head->timeout_ns = run->config.timeout_ms * MS;
-    run->workers = hs_alloc(run->n_slots * sizeof *run->workers);
-    run->configured = true;
-    run->configured_ns = clock_now_ns();
-    run->spawn = !strcmp(run->config.start, "spawn");
-    run->early = run->early || run->spawn || !strcmp(run->config.start, "early");
-    if (run->options->reporter_chan >= 0)
-        run->reporter.pid = 0;
-    if (results_open(run, err) < 0)
-        return -1;
-    if (run->early_why[0])
-        tell_early(run);
-    return 0;
-}
-
-/* The template waits for these two; either may come first from the reporter. */
-static void feed_template(struct run *run)
-{
-    const struct chan_msg segment = {.type = WIRE_SEGMENT};
-    const struct chan_msg inputs = {.type = WIRE_INPUTS};
-
-    if (run->segment_fd < 0 || run->inputs_fd < 0 || (run->template.chan < 0 && !run->spawn))
-        return;
-    if (!run->spawn) {
-        chan_send(run->template.chan, &segment, NULL, 0, run->segment_fd);
-        chan_send(run->template.chan, &inputs, NULL, 0, run->inputs_fd);
-    }
-    if (run->early && !run->planned)
-        for (uint32_t i = pool_live(run); i < run->n_workers; i++)
-            pool_start(run);
-}
-
-static int on_early(struct run *run, const char *why, size_t n, struct err *err)
-{
-    snprintf(run->early_why, sizeof run->early_why, "%.*s", (int)(n < 400 ? n : 400), why);
-    trace_event("early", TRACE_TEXT("why", run->early_why));
-    if (run->configured)
-        tell_early(run);
-    run->early = true;
-    return launch_template(run, "early", err);
-}
-
-static int on_catalog(struct run *run, int fd, bool nothing, struct err *err)
-{
-    if (run->has_catalog) { /* of a template that was started again: the first one's order counts */
-        close(fd);
-        return 0;
-    }
-    if (schedule_open(run, fd, err) < 0)
-        return -1;
-    run->collected_ns = clock_now_ns();
-    if (run->options->resume && results_resume(run, err) < 0)
-        return -1;
-    if (nothing || !results_missing(run) || atomic_load(&run->segment.head->stop))
-        return 0;
-    if (run->early) {
-        struct plan_table empty = {0};
-
-        run->table = empty;
-    }
-    return schedule_plan(run, err);
-}
-
-static void on_abort(struct run *run, int fd)
-{
-    struct record record = {.type = RECORD_INTERRUPT, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
-    char data[CHAN_MAX_DATA];
-    const ssize_t n = pread(fd, data, sizeof data, 0);
-
-    close(fd);
-    if (run->configured)
-        atomic_store(&run->segment.head->stop, 1);
-    record.size = n > 0 ? (uint32_t)n : 0;
-    journal_add(&run->journal, &record, data);
-}
-
-static int handle(struct run *run, bool from_template, const struct chan_msg *msg, const char *data, size_t n, int fd,
-                  struct err *err)
-{
-    switch (msg->type) {
-    case WIRE_CONFIG:
-        return on_config(run, data, n, err);
-    case WIRE_INPUTS:
-        close_fd(&run->inputs_fd);
-        run->inputs_fd = fd;
-        feed_template(run);
-        return 0;
-    case WIRE_HELLO:
-        if (from_template)
-            run->template.said_pid = (int)msg->a;
-        if (from_template && run->inputs_fd >= 0 && run->template_restarts)
-            feed_template(run);
-        return 0;
-    case WIRE_STOP:
-        if (run->configured)
-            atomic_store(&run->segment.head->stop, 1);
-        return 0;
-    case WIRE_PLAIN:
-        run->plain = true;
-        trace_event("plain", TRACE_BYTES("why", data, n));
-        return 0;
-    case WIRE_BYE:
-        run->said_bye = true;
-        return 0;
-    case WIRE_EARLY:
-        return on_early(run, data, n, err);
-    case WIRE_CATALOG:
-        run->template_last = msg->b != 0;
-        return on_catalog(run, fd, msg->a != 0, err);
-    case WIRE_ABORT:
-        on_abort(run, fd);
-        return 0;
-    case WIRE_FORKED:
-        pool_forked(run, msg->slot, (int)msg->a);
-        return 0;
-    case WIRE_EXITED:
-        pool_reap(run, msg->slot, (int)msg->b);
-        return 0;
-    default:
-        close_fd(&fd);
-        return 0;
-    }
-}
-
-/* One message of a worker that collected for itself. */
-static int handle_worker(struct run *run, uint32_t slot, const struct chan_msg *msg, int fd, struct err *err)
-{
-    if (msg->type == WIRE_CATALOG) {
-        run->workers[slot].waits_for_plan = true;
-        if (run->has_catalog) {
-            close(fd);
-            return 0;
-        }
-        if (schedule_open(run, fd, err) < 0)
-            return -1;
-        run->collected_ns = clock_now_ns();
-        return msg->a ? 0 : schedule_plan(run, err);
-    }
-    if (msg->type == WIRE_ABORT)
-        on_abort(run, fd);
-    if (msg->type == WIRE_MISSING && msg->a) {
-        launch_note(run, "hasten: worker gw%u collected other tests than the first one (%llu are missing); not used",
-                    slot, (unsigned long long)msg->a);
-        run->workers[slot].node_down = true; /* it leaves without a session's end to report */
-    }
-    return 0;
-}
-
-/* 1 while there may be more, 0 nothing now, -1 end of file; -2 with err. */
-static int receive(struct run *run, int chan, bool from_template, int slot, struct err *err)
-{
-    static char data[CHAN_MAX_DATA];
-    struct chan_msg msg;
-    size_t n = 0;
-    int fd = -1;
-    const int got = chan_recv(chan, 0, &msg, data, &n, &fd);
-    int code;
-
-    if (got == -EAGAIN || got == -EINTR)
-        return 0;
-    if (got <= 0)
-        return -1;
-    code = slot >= 0 ? handle_worker(run, (uint32_t)slot, &msg, fd, err)
-                     : handle(run, from_template, &msg, data, n, fd, err);
-    return code < 0 ? -2 : 1;
-}
-
-static int drain_channel(struct run *run, int *chan, bool from_template, int slot, struct err *err)
-{
-    int got = 1;
-
-    while (got > 0 && *chan >= 0)
-        got = receive(run, *chan, from_template, slot, err);
-    if (got == -1)
-        close_fd(chan);
-    return got == -2 ? -1 : 0;
 }
 
 /* ---- signals and children */
@@ -255,7 +44,7 @@ static void first_interrupt(struct run *run)
     if (!run->has_catalog && run->template.pid > 0)
         kill(run->template.pid, SIGKILL);
     if (!run->has_catalog)
-        close_fd(&run->template.chan); /* its end of file ends it */
+        run_close_fd(&run->template.chan); /* its end of file ends it */
 }
 
 static void read_signals(struct run *run)
@@ -373,11 +162,11 @@ static int wait_for_news(struct run *run, struct err *err)
     read_signals(run);
     show_relay_keys(run, (polls[4].revents & (POLLIN | POLLHUP)) != 0);
     show_relay(run);
-    if (drain_channel(run, &run->reporter.chan, false, -1, err) < 0 ||
-        drain_channel(run, &run->template.chan, true, -1, err) < 0)
+    if (messages_drain(run, &run->reporter.chan, FROM_REPORTER, 0, err) < 0 ||
+        messages_drain(run, &run->template.chan, FROM_TEMPLATE, 0, err) < 0)
         return -1;
     for (uint32_t i = 0; run->early && i < run->n_used; i++)
-        if (run->workers[i].live && drain_channel(run, &run->workers[i].chan, false, (int)i, err) < 0)
+        if (run->workers[i].live && messages_drain(run, &run->workers[i].chan, FROM_WORKER, i, err) < 0)
             return -1;
     return 0;
 }
@@ -421,8 +210,8 @@ static void end_everything(struct run *run)
     for (uint32_t i = 0; i < run->n_used; i++)
         if (run->workers[i].live && run->workers[i].pid > 0)
             kill(-run->workers[i].pid, SIGKILL);
-    close_fd(&run->template.chan);
-    close_fd(&run->reporter.chan);
+    run_close_fd(&run->template.chan);
+    run_close_fd(&run->reporter.chan);
     if (run->reporter.pid > 0 && !run->reporter.exited)
         kill(run->reporter.pid, SIGKILL);
     if (run->options->reporter_chan < 0)
@@ -482,7 +271,7 @@ static void remove_crash_dir(const struct run *run)
     rmdir(run->crash_dir);
 }
 
-static void release(struct run *run)
+void run_release(struct run *run)
 {
     remove_crash_dir(run);
     for (uint32_t i = 0; i < run->n_used; i++)
@@ -497,13 +286,13 @@ static void release(struct run *run)
         journal_close(&run->journal);
     segment_detach(&run->segment);
     plan_table_detach(&run->table);
-    close_fd(&run->signals);
-    close_fd(&run->segment_fd);
-    close_fd(&run->inputs_fd);
-    close_fd(&run->table_fd);
-    close_fd(&run->catalog_fd);
-    close_fd(&run->pty);
-    close_fd(&run->pty_slave);
+    run_close_fd(&run->signals);
+    run_close_fd(&run->segment_fd);
+    run_close_fd(&run->inputs_fd);
+    run_close_fd(&run->table_fd);
+    run_close_fd(&run->catalog_fd);
+    run_close_fd(&run->pty);
+    run_close_fd(&run->pty_slave);
 }
 
 int run_tests(const struct run_options *options, const struct run_watcher *watcher, struct run_totals *totals,
@@ -537,12 +326,12 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
     while (code == 0 && !is_over(&run) && !hurry(&run))
         code = step(&run, err);
     if (code == 0 && !hurry(&run)) /* its last words may have come after the last look */
-        code = drain_channel(&run, &run.reporter.chan, false, -1, err);
+        code = messages_drain(&run, &run.reporter.chan, FROM_REPORTER, 0, err);
     end_everything(&run);
     while (show_relay(&run))
         ;
     totals_fill(&run);
     totals->status = code == 0 ? exit_status(&run) : launched ? 3 : 4;
-    release(&run);
+    run_release(&run);
     return code;
 }

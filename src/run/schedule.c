@@ -19,6 +19,8 @@ int schedule_open(struct run *run, int catalog_fd, struct err *err)
     run->catalog_fd = catalog_fd;
     if (code < 0)
         return err_sys(err, -code, "cannot map what was collected");
+    if (run->catalog_size > RECORD_MAX_PAYLOAD)
+        return err_set(err, "what was collected is too large for a journal (%zu bytes)", run->catalog_size);
     if (catalog_open(&run->catalog, run->catalog_map, run->catalog_size, err) < 0)
         return -1;
     n = run->catalog.n_items;

@@ -1,8 +1,8 @@
 /*
  * state.h - the supervisor's own memory of one run; private to src/run/.
  *
- * Who does what:  run.c the loop and the messages; launch.c starts pytest; schedule.c from catalog to ranges;
- * finish.c the end; results.c rings to journal, what has a result and what is left; resume.c takes over an earlier
+ * Who does what:  run.c the loop; messages.c what the others say; launch.c starts pytest; schedule.c from catalog to
+ * ranges; finish.c the end; results.c rings to journal, what has a result and what is left; resume.c takes over an earlier
  * run's; remember.c the history; show.c what a watcher sees; totals.c what is left to say at the end; pool.c workers:
  * start, watch, end.
  */
@@ -71,6 +71,7 @@ struct run {
     bool template_last; /* the template tears fixtures down after the last worker: its end is waited for */
     uint64_t quit_ns; /* when the template was told to end; 0: not yet */
     bool template_late; /* and it was ended, being late */
+    bool strange;    /* a message that nobody of ours sends has come; said once */
     bool said_bye;   /* WIRE_BYE has come: the reporter's exit status is pytest's */
     bool proper_end; /* a worker has ended its session */
     uint32_t template_restarts;
@@ -131,6 +132,14 @@ struct run {
     bool gave_up; /* no more replacements */
 };
 
+/* run.c */
+void run_close_fd(int *fd);
+void run_release(struct run *run);
+
+/* messages.c. What is there on *chan; closed and -1 at its end. slot: of a worker. -1 with err: the run cannot go on. */
+enum sender { FROM_REPORTER = 1, FROM_TEMPLATE = 2, FROM_WORKER = 4 };
+int messages_drain(struct run *run, int *chan, enum sender from, uint32_t slot, struct err *err);
+
 /* launch.c */
 int launch_pytest(struct run *run, struct err *err);
 int launch_reporter(struct run *run, struct err *err);
@@ -163,6 +172,7 @@ void remember_expect(struct run *run);
 uint32_t remember_workers(struct run *run);
 void remember_write(struct run *run);
 void remember_close(struct run *run);
+void remember_start(const struct run *run, const char *mode, const char *why);
 
 /* totals.c */
 void totals_fill(struct run *run);

@@ -265,18 +265,23 @@ static struct history_test test_of_row(sqlite3_stmt *row)
 #define OF_CONFIG " FROM test WHERE config = (SELECT id FROM config WHERE key = ?1)"
 #define OF_ALL " FROM test WHERE ?1 IS NULL"
 
-/* Steps through tests. sql: with ?1 the key and ?2 the limit, where it has them. */
-static int each_test(struct history *h, const char *sql, const char *key, uint32_t limit, history_test_fn *each,
-                     void *arg, struct err *err)
+struct query {
+    const char *sql; /* with ?1 the key and ?2 the limit, where it has them */
+    const char *key;
+    uint32_t limit;
+};
+
+/* Steps through tests. */
+static int each_test(struct history *h, const struct query *query, history_test_fn *each, void *arg, struct err *err)
 {
-    sqlite3_stmt *stmt = prepare(h, sql, "read", err);
+    sqlite3_stmt *stmt = prepare(h, query->sql, "read", err);
     int rc;
 
     if (!stmt)
         return -1;
-    sqlite3_bind_text(stmt, 1, key, -1, SQLITE_STATIC); /* NULL binds NULL */
+    sqlite3_bind_text(stmt, 1, query->key, -1, SQLITE_STATIC); /* NULL binds NULL */
     if (sqlite3_bind_parameter_count(stmt) > 1)
-        sqlite3_bind_int64(stmt, 2, limit);
+        sqlite3_bind_int64(stmt, 2, query->limit);
     while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
         const struct history_test test = test_of_row(stmt);
 
@@ -287,7 +292,9 @@ static int each_test(struct history *h, const char *sql, const char *key, uint32
 
 int history_load(struct history *h, const char *key, history_test_fn *each, void *arg, struct err *err)
 {
-    return each_test(h, key ? TEST_COLUMNS OF_CONFIG : TEST_COLUMNS OF_ALL, key, 0, each, arg, err);
+    const struct query query = {.sql = key ? TEST_COLUMNS OF_CONFIG : TEST_COLUMNS OF_ALL, .key = key};
+
+    return each_test(h, &query, each, arg, err);
 }
 
 int history_slow(struct history *h, const char *key, uint32_t limit, history_test_fn *each, void *arg, struct err *err)
@@ -295,8 +302,9 @@ int history_slow(struct history *h, const char *key, uint32_t limit, history_tes
     static const char of_config[] =
         TEST_COLUMNS OF_CONFIG " ORDER BY setup_ns + call_ns + teardown_ns DESC, id LIMIT ?2";
     static const char of_all[] = TEST_COLUMNS OF_ALL " ORDER BY setup_ns + call_ns + teardown_ns DESC, id LIMIT ?2";
+    const struct query query = {.sql = key ? of_config : of_all, .key = key, .limit = limit};
 
-    return each_test(h, key ? of_config : of_all, key, limit, each, arg, err);
+    return each_test(h, &query, each, arg, err);
 }
 
 int history_runs(struct history *h, const char *key, uint32_t limit, history_run_fn *each, void *arg, struct err *err)
@@ -527,7 +535,8 @@ int history_flaky(struct history *h, const char *key, uint32_t limit, history_te
     static const char of_config[] = TEST_COLUMNS OF_CONFIG " AND (n_failures > 0 OR n_reruns > 0)";
     static const char of_all[] = TEST_COLUMNS OF_ALL " AND (n_failures > 0 OR n_reruns > 0)";
     struct flaky found = {0};
-    const int ret = each_test(h, key ? of_config : of_all, key, 0, keep_flaky, &found, err);
+    const struct query query = {.sql = key ? of_config : of_all, .key = key};
+    const int ret = each_test(h, &query, keep_flaky, &found, err);
 
     if (found.n)
         qsort(found.tests, found.n, sizeof *found.tests, most_changes_first);

@@ -14,6 +14,7 @@
 struct layout {
     uint32_t width[TABLE_MAX_COLUMNS]; /* 0: left out */
     size_t last;                       /* the last column that is shown: nothing stands behind its text */
+    bool utf8;
 };
 
 void table_init(struct table *table, const struct table_column *columns, size_t n_columns)
@@ -135,13 +136,13 @@ static void pad(struct str *out, uint32_t n)
 }
 
 static void add_cell(struct str *out, const struct layout *layout, size_t c, enum table_kind kind, const char *text,
-                     size_t n, bool utf8)
+                     size_t n)
 {
     const uint32_t width = layout->width[c];
     struct str shown = STR_INIT;
     uint32_t cells;
 
-    text_add_elided(&shown, text, n, width, utf8);
+    text_add_elided(&shown, text, n, width, layout->utf8);
     cells = text_cells(str_text(&shown), shown.len);
     if (kind == TABLE_RIGHT)
         pad(out, width - cells);
@@ -158,8 +159,7 @@ static void add_titles(struct str *out, const struct table *table, const struct 
         str_puts(out, "\x1b[2m");
     for (size_t c = 0; c < table->n_columns; c++)
         if (layout->width[c])
-            add_cell(out, layout, c, table->columns[c].kind, table->columns[c].title, strlen(table->columns[c].title),
-                     options->utf8);
+            add_cell(out, layout, c, table->columns[c].kind, table->columns[c].title, strlen(table->columns[c].title));
     str_puts(out, options->colour ? "\x1b[m\n" : "\n");
 }
 
@@ -170,6 +170,7 @@ void table_render(struct str *out, const struct table *table, const struct table
     if (!table->n_cells)
         return;
     measure(table, &layout);
+    layout.utf8 = options->utf8;
     if (options->columns)
         fit(table, &layout, options->columns);
     add_titles(out, table, &layout, options);
@@ -179,7 +180,7 @@ void table_render(struct str *out, const struct table *table, const struct table
         const char *text = cell(table, i, &n);
 
         if (layout.width[c])
-            add_cell(out, &layout, c, table->columns[c].kind, text, n, options->utf8);
+            add_cell(out, &layout, c, table->columns[c].kind, text, n);
         if (c + 1 == table->n_columns)
             str_puts(out, "\n");
     }

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRACK_RUN, TRACK_REPORTER, TRACK_TEMPLATE, TRACK_WORKERS = 10 };
+enum { TRACK_RUN = 0, TRACK_REPORTER = 1, TRACK_TEMPLATE = 2, TRACK_WORKERS = 10 };
 
 /* Where a worker's track has got to; times since 1970. */
 struct track {
