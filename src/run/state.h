@@ -37,10 +37,10 @@ struct worker {
 };
 
 struct peer {
-    int chan;   /* owned; -1: gone or never there */
-    int pid;    /* 0: not a child of ours */
+    int chan;     /* owned; -1: gone or never there */
+    int pid;      /* 0: not a child of ours */
     int said_pid; /* of a template: as it says itself; 0 before that */
-    int status; /* wait status once exited */
+    int status;   /* wait status once exited */
     bool exited;
 };
 
@@ -69,11 +69,11 @@ struct run {
     bool planned;
     bool ended;         /* RECORD_END is written */
     bool template_last; /* the template tears fixtures down after the last worker: its end is waited for */
-    uint64_t quit_ns; /* when the template was told to end; 0: not yet */
+    uint64_t quit_ns;   /* when the template was told to end; 0: not yet */
     bool template_late; /* and it was ended, being late */
-    bool strange;    /* a message that nobody of ours sends has come; said once */
-    bool said_bye;   /* WIRE_BYE has come: the reporter's exit status is pytest's */
-    bool proper_end; /* a worker has ended its session */
+    bool strange;       /* a message that nobody of ours sends has come; said once */
+    bool said_bye;      /* WIRE_BYE has come: the reporter's exit status is pytest's */
+    bool proper_end;    /* a worker has ended its session */
     uint32_t template_restarts;
     uint32_t reporter_restarts;
     int signals;    /* owned signalfd */

@@ -6,7 +6,6 @@ import os
 import signal
 
 import pytest
-
 from conftest import OWN_FRAME
 
 FAULTS = {
@@ -131,7 +130,9 @@ PLACES = {
 @pytest.mark.parametrize("start", ["template", "early"])
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("place", PLACES)
-def test_endless_loop_after_the_last_test_is_ended_with_its_stack_and_every_result(suite, run_hasten, place, loop, start):
+def test_endless_loop_after_the_last_test_is_ended_with_its_stack_and_every_result(
+    suite, run_hasten, place, loop, start
+):
     head, config, said = PLACES[place]
     conftest = f"def endless(config):\n    if not hasattr(config, 'workerinput'): return\n    {LOOPS[loop]}\n\n{head}\n"
     conftest += "" if place == "exit" else f"    endless({config})\n"
