@@ -1,4 +1,5 @@
-"""A debugger in a worker: the terminal is lent to one worker at a time; the others go on until they need it.
+"""A debugger in a worker, or a test that reads: the terminal is lent to one worker at a time; the others go on until
+they need it.
 
 ``pytest.set_trace``, ``breakpoint()`` and ``--pdb`` all pass through ``pytestPDB._init_pdb``; a worker asks for the
 terminal there, keeps it until its test is over, and has no time limit meanwhile.
@@ -6,9 +7,7 @@ terminal there, keeps it until its test is over, and has no time limit meanwhile
 
 from __future__ import annotations
 
-import fcntl
 import os
-import signal
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -25,20 +24,29 @@ class Terminal:
         self.config = config
         self.out = out  # what fd 1 was before it was led nowhere; owned
         self.lock_path = os.path.join(lock_folder, "debugger")
-        self.lock = -1
-        self.foreground = -1
+        self.tty = -1  # owned; the terminal that is read, -1 while not asked for
+        self.leads = False  # standard output and the terminal reporter lead to it
         self.file: Any = None
         self.quiet_file: Any = None
 
+    def open(self) -> None:
+        """In a worker, before its first test. A test that reads from the terminal borrows it, too."""
+        if self.tty >= 0:
+            os.close(self.tty)
+        self.tty = os.dup(0) if _is_terminal(0) else os.dup(self.out)
+        _native.terminal_open(self.tty, self.lock_path)
+        if _is_terminal(0):
+            _native.terminal_when_read()
+
     def take(self) -> None:
         """Waits until no other worker debugs, then owns the terminal. Nothing when it is owned already."""
-        if self.lock >= 0:
+        if self.leads:
             return
-        _native.worker_pause(True)
-        self.lock = os.open(self.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        if self.tty < 0:
+            self.open()
+        _native.terminal_take()
+        self.leads = True
         self._lead_stdout_to(self.out)
-        self._to_foreground()
         tr = self.config.pluginmanager.getplugin("terminalreporter")
         if tr is not None:
             self.quiet_file = tr._tw._file
@@ -46,19 +54,17 @@ class Terminal:
             tr._tw._file = self.file
 
     def give(self) -> None:
-        if self.lock < 0:
-            return
-        tr = self.config.pluginmanager.getplugin("terminalreporter")
-        if tr is not None:
-            tr._tw._file = self.quiet_file
-            self.file.close()
-        null = os.open(os.devnull, os.O_WRONLY)
-        self._lead_stdout_to(null)
-        os.close(null)
-        self._to_background()
-        os.close(self.lock)
-        self.lock = -1
-        _native.worker_pause(False)
+        if self.leads:
+            self.leads = False
+            tr = self.config.pluginmanager.getplugin("terminalreporter")
+            if tr is not None:
+                tr._tw._file = self.quiet_file
+                self.file.close()
+            null = os.open(os.devnull, os.O_WRONLY)
+            self._lead_stdout_to(null)
+            os.close(null)
+        if self.tty >= 0:
+            _native.terminal_give()
 
     def _lead_stdout_to(self, fd: int) -> None:
         """Standard output outside of capture: fd 1 now, or what capture will put back at fd 1 when it is suspended."""
@@ -71,30 +77,16 @@ class Terminal:
             pass
         if saved >= 0:
             os.dup2(fd, saved, inheritable=False)
-        shown = saved < 0 or getattr(out, "_state", "") == "suspended"
-        if shown and self.config.getoption("capture", "fd") == "fd":
-            os.dup2(fd, 1)
+        if saved < 0 or getattr(out, "_state", "") == "suspended":
+            if self.config.getoption("capture", "fd") == "fd":
+                os.dup2(fd, 1)
 
-    def _to_foreground(self) -> None:
-        try:
-            self.foreground = os.tcgetpgrp(self.out)
-            self._set_foreground(os.getpgrp())
-        except OSError:
-            self.foreground = -1  # no terminal: a pipe needs no owner
 
-    def _to_background(self) -> None:
-        if self.foreground >= 0:
-            try:
-                self._set_foreground(self.foreground)
-            except OSError:
-                pass
-
-    def _set_foreground(self, group: int) -> None:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-        try:
-            os.tcsetpgrp(self.out, group)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
 
 
 class Debugging:
@@ -104,6 +96,7 @@ class Debugging:
         from _pytest.debugging import pytestPDB
 
         self.terminal = terminal
+        self.opened = False
         original = pytestPDB._init_pdb.__func__  # type: ignore[attr-defined]
 
         def _init_pdb(cls: Any, method: str, *args: Any, **kwargs: Any) -> Any:
@@ -120,7 +113,14 @@ class Debugging:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self) -> Generator[None, Any, Any]:
+        if not self.opened:
+            self.opened = True
+            self.terminal.open()
         try:
             return (yield)
         finally:
             self.terminal.give()
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_unconfigure(self) -> None:
+        self.terminal.give()

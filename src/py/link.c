@@ -260,18 +260,12 @@ static PyObject *native_worker_stopped(PyObject *self, PyObject *args)
     return PyBool_FromLong(stopped());
 }
 
-static PyObject *native_worker_pause(PyObject *self, PyObject *arg)
+void link_pause(bool on)
 {
-    const int on = PyObject_IsTrue(arg);
-
-    (void)self;
-    if (on < 0)
-        return NULL;
-    if (mine.slot) {
-        atomic_store_explicit(&mine.slot->started_ns, clock_now_ns(), memory_order_relaxed);
-        atomic_store_explicit(&mine.slot->paused, (uint32_t)on, memory_order_release);
-    }
-    Py_RETURN_NONE;
+    if (!mine.slot)
+        return;
+    atomic_store_explicit(&mine.slot->started_ns, clock_now_ns(), memory_order_relaxed);
+    atomic_store_explicit(&mine.slot->paused, on, memory_order_release);
 }
 
 static PyObject *native_worker_leave(PyObject *self, PyObject *args)
@@ -302,8 +296,6 @@ PyMethodDef worker_methods[] = {
      "worker_failed() -> int\n\nCounts a failure of the run and stops the run at --maxfail."},
     {"worker_stop", native_worker_stop, METH_NOARGS, "worker_stop()\n\nNo worker starts another test."},
     {"worker_stopped", native_worker_stopped, METH_NOARGS, "worker_stopped() -> bool"},
-    {"worker_pause", native_worker_pause, METH_O,
-     "worker_pause(on)\n\nA debugger holds this worker: no time limit until worker_pause(False)."},
     {"worker_leave", native_worker_leave, METH_NOARGS, "worker_leave()\n\nNo more tests for this worker."},
     {NULL, NULL, 0, NULL},
 };

@@ -15,6 +15,7 @@ extern PyMethodDef multicall_methods[]; /* multicall.c: pluggy's inner hook call
 extern PyMethodDef plain_methods[];     /* plain.c: the usual result */
 extern PyMethodDef template_methods[];  /* fork.c: the template's loop */
 extern PyMethodDef journal_methods[];   /* tail.c: the reporter reads the journal */
+extern PyMethodDef terminal_methods[];  /* terminal.c: a worker borrows the terminal */
 extern PyMethodDef collector_methods[]; /* collector.c: what was there before the fork stays out of gc */
 extern PyMethodDef collect_methods[];   /* collect.c: caches and items of collection */
 

@@ -402,3 +402,61 @@ def test_a_debugger_gets_the_keys(suite, on_terminal):
     terminal.wait_for("42")
     terminal.type("q\r")
     assert terminal.finish().status == 2, terminal.text
+
+
+ASKS = """
+    import signal, subprocess, sys
+    def test_asks():
+        assert input("your name? ") == "Ada"
+        print("and then?", flush=True)
+        assert sys.stdin.readline() == "second\\n"
+        assert signal.getsignal(signal.SIGTTIN) == signal.SIG_DFL
+        print("thanks")
+    def test_quick(): pass
+"""
+
+
+@pytest.mark.parametrize("env", [{}, {"CI": "true"}], ids=["live", "not-live"])
+def test_a_test_that_asks_under_s_gets_the_keys(suite, on_terminal, env):
+    """As in plain pytest, and however long it takes to answer."""
+    terminal = on_terminal(suite({"test_a.py": ASKS}), "-n2", "-s", "--timeout=1", env=env)
+    terminal.wait_for("your name? ")
+    wait_until(lambda: not terminal.read(1.5), 20, "the time limit has passed")
+    terminal.type("Ada\r")
+    terminal.wait_for("and then?")
+    terminal.type("second\r")
+    terminal.wait_for("thanks")
+    assert terminal.finish().status == 0, terminal.text
+    assert "2 passed" in terminal.text
+
+
+def test_tests_of_two_workers_ask_one_after_the_other(suite, on_terminal):
+    asks = "def test_{0}():\n    assert input('{0}? ') == 'it is {0}'\n    print('got {0}', flush=True)\n"
+    files = {f"test_{name}.py": asks.format(name) for name in ("one", "two")}
+    terminal = on_terminal(suite(files), "-n2", "-s", "--dist=loadfile")
+    wait_until(lambda: terminal.read() and re.search(r"(one|two)\? ", terminal.text), 20, "a question")
+    found = re.search(r"(one|two)\? ", terminal.text)
+    assert found
+    first = found[1]
+    other = {"one": "two", "two": "one"}[first]
+    for name in (first, other):
+        terminal.wait_for(f"{name}? ")
+        terminal.type(f"it is {name}\r")
+        terminal.wait_for(f"got {name}")
+    assert terminal.finish().status == 0, terminal.text
+
+
+def test_a_process_that_a_test_has_started_may_ask(suite, on_terminal):
+    code = "print('name?', flush=True); assert input() == 'Ada'"
+    tests = f"import subprocess, sys\ndef test_a(): assert subprocess.run([sys.executable, '-c', {code!r}]).returncode == 0\n"
+    terminal = on_terminal(suite({"test_a.py": tests, "test_b.py": "def test_b(): pass\n"}), "-n2", "-s")
+    terminal.wait_for("name?")
+    terminal.type("Ada\r")
+    assert terminal.finish().status == 0, terminal.text
+
+
+def test_without_a_terminal_a_question_has_no_answer_as_in_pytest(suite, run_hasten):
+    tests = "import pytest\ndef test_a():\n    with pytest.raises(EOFError): input()\ndef test_b(): pass\n"
+    assert run_hasten(suite({"test_a.py": tests}), "-n2", "-s").status == 0
+    run = run_hasten(suite({"test_a.py": "def test_a(): input()\ndef test_b(): pass\n"}), "-n2")
+    assert "reading from stdin while output is captured" in run.out
