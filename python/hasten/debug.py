@@ -77,9 +77,9 @@ class Terminal:
             pass
         if saved >= 0:
             os.dup2(fd, saved, inheritable=False)
-        if saved < 0 or getattr(out, "_state", "") == "suspended":
-            if self.config.getoption("capture", "fd") == "fd":
-                os.dup2(fd, 1)
+        at_once = saved < 0 or getattr(out, "_state", "") == "suspended"
+        if at_once and self.config.getoption("capture", "fd") == "fd":
+            os.dup2(fd, 1)
 
 
 def _is_terminal(fd: int) -> bool:

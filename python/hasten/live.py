@@ -22,6 +22,32 @@ def has_own_screen(config: pytest.Config) -> bool:
     return any(config.pluginmanager.hasplugin(name) for name in SCREENS)
 
 
+def own_lines(config: pytest.Config) -> None:
+    """-v: pytest's own line for each test. For a report that has a node it writes one of pytest-xdist's."""
+    tr = config.pluginmanager.getplugin("terminalreporter")
+    if type(tr) is not TerminalReporter or has_own_screen(config):
+        return
+
+    def without_node(original: Any) -> Any:
+        def pytest_runtest_logreport(report: Any) -> None:
+            node = report.__dict__.pop("node", None)
+            try:
+                original(report)
+            finally:
+                if node is not None:
+                    report.node = node
+
+        return pytest_runtest_logreport
+
+    _replace(config, tr, "pytest_runtest_logreport", without_node)
+
+
+def _replace(config: pytest.Config, tr: TerminalReporter, hook: str, make: Callable[[Any], Any]) -> None:
+    for impl in getattr(config.hook, hook).get_hookimpls():
+        if impl.plugin is tr:
+            impl.function = make(impl.function)
+
+
 class _Nowhere:
     """A file for what is not to be seen."""
 
@@ -63,15 +89,10 @@ class Live:
         """No letters; with -v one line per test, not two: a test's start and its result come at the same time here."""
         kind = getattr(pytest.Config, "VERBOSITY_TEST_CASES", None)  # pytest 8.1 and later
         if (self.config.get_verbosity(kind) if kind else self.config.getoption("verbose", 0)) > 0:
-            self._replace("pytest_runtest_logstart", lambda original: lambda nodeid, location: None)
+            _replace(self.config, self.tr, "pytest_runtest_logstart", lambda original: lambda nodeid, location: None)
             return
         self.tr._show_progress_info = False
-        self._replace("pytest_runtest_logreport", self._without_letter)
-
-    def _replace(self, hook: str, make: Callable[[Any], Any]) -> None:
-        for impl in getattr(self.config.hook, hook).get_hookimpls():
-            if impl.plugin is self.tr:
-                impl.function = make(impl.function)
+        _replace(self.config, self.tr, "pytest_runtest_logreport", self._without_letter)
 
     def _without_letter(self, original: Any) -> Any:
         from _pytest._io import TerminalWriter

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from _pytest.reports import TestReport
+from _pytest.terminal import TerminalReporter
 
 from hasten import _native, companions, junit, live, wire
 from hasten.plugin import release_collector, shelter_objects, state
@@ -141,6 +142,9 @@ class Reporter:
         self.ids: list[str] = []
         self.interrupt: dict[str, Any] | None = None
         self.blocked = False
+        self.collected = False
+        self.verbosity = 0
+        self.collecting = False  # a line says so and is not ended
         self.ended = False
         self.stop_sent = False
         self.relayed = ""
@@ -212,6 +216,7 @@ class Reporter:
         config = self.config
         if state.live:
             self.live = live.Live.make(config)
+        live.own_lines(config)
         specs: list[Any] = []
         self.manager = NodeManager(config, self.testrunuid, specs)
         nodes = [Node(self.manager, f"gw{i}", state.n_workers) for i in range(state.n_workers)]
@@ -236,6 +241,11 @@ class Reporter:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self) -> bool:
+        tr = self.config.pluginmanager.getplugin("terminalreporter")
+        self.verbosity = self.config.getoption("verbose", 0)  # live logs raise it when tests begin
+        if isinstance(tr, TerminalReporter) and self.live is None:
+            tr.pytest_collection()  # "collecting ... " with -v or on a terminal; the line goes on when that is over
+            self.collecting = tr.hasmarkup or self.config.getoption("verbose", 0) > 0
         return True
 
     @pytest.hookimpl(tryfirst=True)
@@ -323,24 +333,33 @@ class Reporter:
         self.ids, data = wire.catalog_read(rest[-1])
         assert self.session is not None
         self.blocked = data["blocked"]
+        self.session.testscollected = len(self.ids)
+        self._update_cached_ids()
+        self._show_collected(data)
+
+    def _show_collected(self, data: dict[str, Any]) -> None:
+        """What template or worker have collected: once, though each early worker may tell of it."""
+        assert self.session is not None
+        if self.collected:
+            return
+        self.collected = True
         self._play(data["events"], "", None)
         self._play(data["warnings"], "", None)
-        self.session.testscollected = len(self.ids)
         for name in ("shouldfail", "shouldstop"):
             if data[name] and not getattr(self.session, name):
                 setattr(self.session, name, data[name])
-        self._update_cached_ids()
         for note in data["notes"]:
             self._write_line(f"hasten: {note}")
         tr = self.config.pluginmanager.getplugin("terminalreporter")
         if tr is None or not hasattr(tr, "report_collect"):
             return
         tr._numcollected = data["n_collected"]
+        self.collecting = False
         if data["deselected"]:
             tr._add_stats("deselected", [Deselected(nodeid) for nodeid in data["deselected"]])
         if data["text"]:
             write_raw(tr._tw, data["text"])
-        if tr.verbosity >= 0:
+        if self.verbosity >= 0:
             tr.report_collect(True)
             if data["lines"] and hasattr(tr, "_write_report_lines_from_hooks"):
                 tr._write_report_lines_from_hooks(data["lines"])
@@ -449,6 +468,8 @@ class Reporter:
                         "location": event[4],
                     }
                 )
+            elif kind == "c":
+                self._show_collected(event[1])
             elif kind in ("g", "a"):
                 self.junit.play(event, node)
             elif kind == "t":
@@ -465,9 +486,21 @@ class Reporter:
 
     def _write(self, text: str) -> None:
         tr = self.config.pluginmanager.getplugin("terminalreporter")
-        if tr is not None:
-            tr.ensure_newline()
-            write_raw(tr._tw, text)
+        if tr is None:
+            return
+        if not self._has_live_logs():  # these end the line that names the test, and let its word follow
+            self._end_line(tr)
+        tr._tw.write(text)
+
+    def _has_live_logs(self) -> bool:
+        plugin = self.config.pluginmanager.getplugin("logging-plugin")
+        return plugin is not None and bool(plugin._log_cli_enabled())
+
+    def _end_line(self, tr: Any) -> None:
+        tr.ensure_newline()
+        if self.collecting:
+            self.collecting = False
+            tr._tw.line()
 
     def on_crash(self, outcome: int, flags: int, item: int, slot: int, *rest: Any) -> None:
         text = rest[-1].decode("utf-8", "replace")
@@ -510,7 +543,7 @@ class Reporter:
     def _write_line(self, text: str) -> None:
         tr = self.config.pluginmanager.getplugin("terminalreporter")
         if tr is not None and self.config.getoption("verbose", 0) >= 0:
-            tr.ensure_newline()
+            self._end_line(tr)
             tr.write_line(text)
         elif tr is None:
             print(text, file=sys.stderr)

@@ -195,6 +195,7 @@ def _become(config: pytest.Config, template: Template, workerinput: dict[str, An
     config.option.basetemp = os.path.join(workerinput["hasten_basetemp"], f"popen-{workerinput['workerid']}")
     template.held = Held()
     template.worker = Worker(config)
+    template.worker.before_abort = template.tell_collected
     state.worker = template.worker
     config.pluginmanager.register(template, "hasten-template")
     config.pluginmanager.register(template.worker, "hasten-worker")
@@ -218,6 +219,8 @@ class Template:
         self.n_collected = 0
         self.deselected: list[str] = []
         self.notes: list[str] = []  # lines of ours for people
+        self.finished: pytest.Session | None = None  # collection has come to its end, be it a bad one
+        self.told = False
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -236,6 +239,10 @@ class Template:
         if not report.passed or report.sections:
             data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
             self.events.append(("r", wire.with_extras(data, report, self.config)))
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.finished = session
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
@@ -355,30 +362,47 @@ class Template:
         ids = [item.nodeid for item in session.items] * len(copies)
         table = _Columns(self.config, session.items)
         columns = [table.of(item, item.nodeid, copy) for copy in copies for item in session.items]
+        python = wire.dumps(self._collected(session, blocked))
+        fd = _native.blob(wire.catalog_build(ids, columns, table.n_groups(), python))
+        nothing = blocked or not ids
+        self.told = True
+        _native.send(chan, _native.WIRE_CATALOG, 0, int(nothing), int(wait_for_me), b"", fd)
+        os.close(fd)
+        return {i: c[3] * 1_000_000 for i, c in enumerate(columns) if c[3]}
+
+    def _collected(self, session: pytest.Session, blocked: bool) -> dict[str, Any]:
+        """What the reporter has to know of collection, the tests themselves aside."""
         lines = []
         if not blocked and self.config.getoption("verbose", 0) >= 0:
             lines = self.config.hook.pytest_report_collectionfinish(
                 config=self.config, start_path=self.config.invocation_params.dir, startdir=None, items=session.items
             )
-        python = wire.dumps(
-            {
-                "events": self.events,
-                "warnings": self.worker.take_warnings(),
-                "text": self.worker.take_text(),
-                "lines": lines,
-                "notes": self.notes,
-                "n_collected": self.n_collected,
-                "deselected": self.deselected,
-                "blocked": blocked,
-                "shouldfail": session.shouldfail,
-                "shouldstop": session.shouldstop,
-            }
-        )
-        fd = _native.blob(wire.catalog_build(ids, columns, table.n_groups(), python))
-        nothing = blocked or not ids
-        _native.send(chan, _native.WIRE_CATALOG, 0, int(nothing), int(wait_for_me), b"", fd)
+        return {
+            "events": self.events,
+            "warnings": self.worker.take_warnings(),
+            "text": self.worker.take_text(),
+            "lines": lines,
+            "notes": self.notes,
+            "n_collected": self.n_collected,
+            "deselected": self.deselected,
+            "blocked": blocked,
+            "shouldfail": session.shouldfail,
+            "shouldstop": session.shouldstop,
+        }
+
+    def tell_collected(self, chan: int) -> None:
+        """Collection ends with an exception (a usage error, a hook's): pytest counts all the same, if it got there."""
+        session = self.finished
+        if session is None or self.told:
+            return
+        self.told = True
+        try:
+            collected = self._collected(session, bool(session.testsfailed))
+        except Exception:
+            return  # the exception that is on its way says more than a second one
+        fd = _native.blob(wire.dumps([("c", collected)]))
+        _native.send(chan, _native.WIRE_COLLECTED, 0, 0, 0, b"", fd)
         os.close(fd)
-        return {i: c[3] * 1_000_000 for i, c in enumerate(columns) if c[3]}
 
 
 class _Columns:

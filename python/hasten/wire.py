@@ -4,7 +4,8 @@ An event is a tuple whose first element names it:
 
 ``("s",)`` log start, ``("f",)`` log finish (of the record's item), ``("s", nodeid, location)`` the same of another id,
 ``("r", data)`` a report as ``pytest_report_to_serializable`` gives it, ``("w", warning, when, nodeid, location)`` a
-recorded warning, ``("t", text)`` what the worker's terminal reporter wrote.
+recorded warning, ``("t", text)`` what the worker's terminal reporter wrote, ``("c", data)`` what was collected before
+collection ended with an exception.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import dis
 import io
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -67,6 +67,7 @@ class Worker:
         self.nodeid = ""
         self.aborted = False
         self.has_fault_handler = False
+        self.before_abort: Callable[[int], None] = lambda chan: None  # tells the supervisor what was collected
         self.limits: dict[int, int] = {}
         self.text = io.StringIO()
         self.claimed: int | None = None
@@ -193,6 +194,8 @@ class Worker:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
+        if self.text.tell():
+            self.events.append(("t", self.take_text()))
         # What is not a plain pass is written down at once: pytest-retry changes reports that it has sent.
         self.events.append(("r", report if report.outcome == "passed" else self._written(report)))
         self.reports.append(report)
@@ -323,6 +326,7 @@ class Worker:
         chan = state.template_chan if state.fork is None else state.fork[1]
         fd = _native.blob(payload)
         try:
+            self.before_abort(chan)
             _native.send(chan, _native.WIRE_ABORT, 0, 0, 0, b"", fd)
         except OSError:
             pass  # nobody is left who could report it

@@ -36,6 +36,7 @@ static const struct constant constants[] = {
     {"WIRE_PLAIN", WIRE_PLAIN},
     {"WIRE_BYE", WIRE_BYE},
     {"WIRE_CATALOG", WIRE_CATALOG},
+    {"WIRE_COLLECTED", WIRE_COLLECTED},
     {"WIRE_ABORT", WIRE_ABORT},
     {"WIRE_EARLY", WIRE_EARLY},
     {"WIRE_FORKED", WIRE_FORKED},

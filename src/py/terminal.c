@@ -58,10 +58,12 @@ static PyObject *native_terminal_when_read(PyObject *self, PyObject *args)
 
 PyMethodDef terminal_methods[] = {
     {"terminal_open", native_terminal_open, METH_VARARGS,
-     "terminal_open(tty, lock_path)\n\nWhich terminal this process may borrow, and the lock that all borrowers share. tty "
+     "terminal_open(tty, lock_path)\n\nWhich terminal this process may borrow, and the lock that all borrowers share. "
+     "tty "
      "stays the caller's and has to stay open."},
     {"terminal_take", native_terminal_take, METH_NOARGS,
-     "terminal_take()\n\nWaits until no other worker has the terminal; no time limit of the test from here on. OSError."},
+     "terminal_take()\n\nWaits until no other worker has the terminal; no time limit of the test from here on. "
+     "OSError."},
     {"terminal_give", native_terminal_give, METH_NOARGS, "terminal_give() -> bool\n\nTrue when it was borrowed."},
     {"terminal_when_read", native_terminal_when_read, METH_NOARGS,
      "terminal_when_read()\n\nReading from the terminal, or setting it up, borrows it. OSError."},

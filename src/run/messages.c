@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/trace.h"
 #include "os/chan.h"
+#include "os/shm.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -32,6 +33,7 @@ static const struct rule {
     [WIRE_PLAIN] = {.from = FROM_REPORTER},
     [WIRE_BYE] = {.from = FROM_REPORTER},
     [WIRE_CATALOG] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
+    [WIRE_COLLECTED] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
     [WIRE_ABORT] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
     [WIRE_EARLY] = {.from = FROM_REPORTER | FROM_TEMPLATE},
     [WIRE_FORKED] = {.from = FROM_TEMPLATE, .configured = true},
@@ -121,16 +123,26 @@ static int on_catalog(struct run *run, int fd, bool nothing, struct err *err)
     return schedule_plan(run, err);
 }
 
+/* Takes fd over, the payload of a record. */
+static void write_down(struct run *run, enum record_type type, int fd)
+{
+    struct record record = {.type = (uint16_t)type, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
+    void *data = NULL;
+    size_t size = 0;
+
+    if (shm_map(fd, false, &data, &size) == 0 && size <= RECORD_MAX_PAYLOAD) {
+        record.size = (uint32_t)size;
+        journal_add(&run->journal, &record, data);
+    }
+    if (data)
+        shm_unmap(data, size);
+    close(fd);
+}
+
 static void on_abort(struct run *run, int fd)
 {
-    struct record record = {.type = RECORD_INTERRUPT, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
-    char data[CHAN_MAX_DATA];
-    const ssize_t n = pread(fd, data, sizeof data, 0);
-
-    close(fd);
     atomic_store(&run->segment.head->stop, 1);
-    record.size = n > 0 ? (uint32_t)n : 0;
-    journal_add(&run->journal, &record, data);
+    write_down(run, RECORD_INTERRUPT, fd);
 }
 
 static void on_missing(struct run *run, uint32_t slot, uint64_t n)
@@ -210,7 +222,12 @@ static int handle_peer(struct run *run, const struct news *news, struct err *err
         else
             run->template_last = news->msg.b != 0;
         return on_catalog(run, news->fd, news->msg.a != 0, err);
+    case WIRE_COLLECTED:
+        write_down(run, RECORD_EXTRA, news->fd);
+        return 0;
     case WIRE_ABORT:
+        if (news->from == FROM_WORKER)
+            run->workers[news->worker].aborted = true;
         on_abort(run, news->fd);
         return 0;
     case WIRE_HELLO:

@@ -297,7 +297,7 @@ void pool_reap(struct run *run, uint32_t slot, int status)
     /* Release: thieves that see DEAD may take what was claimed for a started unit. */
     atomic_store_explicit(&shared->state, SLOT_DEAD, memory_order_release);
     trace_event("worker_end", TRACE_U64("slot", slot), TRACE_U64("status", status));
-    if (!worker->node_down || status != 0)
+    if ((!worker->node_down || status != 0) && !worker->aborted)
         after_death(run, slot, status);
     pool_remove_stack(run, slot);
 }

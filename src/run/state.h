@@ -26,6 +26,7 @@ struct worker {
     struct ring_reader reader;
     bool live;           /* asked for and not reaped */
     bool node_down;      /* its session has ended properly */
+    bool aborted;        /* early start: has said why it could not collect, and leaves */
     bool has_plan;       /* early start: WIRE_PLAN was sent */
     bool waits_for_plan; /* early start: collected, wants WIRE_PLAN */
     enum worker_end end;

@@ -220,12 +220,12 @@ def test_there_are_no_dots_but_a_region_with_progress(suite, on_terminal):
 
 def test_verbose_keeps_a_line_for_each_test(suite, on_terminal):
     terminal = on_terminal(suite(FAILING), "-n2", "-v")
-    terminal.wait_for("PASSED test_a.py::test_ok[19]")
+    terminal.wait_for("test_a.py::test_ok[19] PASSED")
     terminal.release()
     text = terminal.finish().text
-    for line in [f"PASSED test_a.py::test_ok[{n}]" for n in range(20)] + ["FAILED test_a.py::test_fail"]:
-        assert text.count(f"] {line}") == 1, text
-    assert len(re.findall(r"(?m)^test_a.py::test_ok", text)) == 0
+    for line in [rf"test_ok\[{n}\] PASSED" for n in range(20)] + ["test_fail FAILED"]:
+        assert len(re.findall(rf"(?m)^test_a.py::{line} +\[ *\d+%\]$", text)) == 1, text
+    assert len(re.findall(r"(?m)^test_a.py::test_ok", text)) == 20
     assert "= FAILURES =" not in text
     assert "assert 1 == 2" in text
 
@@ -448,7 +448,7 @@ def test_tests_of_two_workers_ask_one_after_the_other(suite, on_terminal):
 
 def test_a_process_that_a_test_has_started_may_ask(suite, on_terminal):
     code = "print('name?', flush=True); assert input() == 'Ada'"
-    tests = f"import subprocess, sys\ndef test_a(): assert subprocess.run([sys.executable, '-c', {code!r}]).returncode == 0\n"
+    tests = f"import subprocess, sys\ndef test_a(): subprocess.run([sys.executable, '-c', {code!r}], check=True)\n"
     terminal = on_terminal(suite({"test_a.py": tests, "test_b.py": "def test_b(): pass\n"}), "-n2", "-s")
     terminal.wait_for("name?")
     terminal.type("Ada\r")

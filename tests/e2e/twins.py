@@ -125,11 +125,8 @@ class Result:
         found: Counter[tuple[str, str]] = Counter()
         for line in "\n".join(self.sections().get("test session starts", [])).split("\n"):
             plain = re.match(rf"^(\S.*?) ((?:{WORDS})\b.*?)( +\[ *\d+%\])?$", line)
-            worker = re.match(rf"^\[gw\d+\] \[ *\d+%\] ((?:{WORDS})\S*(?: \[.*?\]| \(.*?\))?) (\S.*?) *$", line)
-            if worker:
-                found[worker[2], worker[1].partition(" (")[0]] += 1
-            elif plain:  # only here with the reason
-                found[plain[1], plain[2].strip().partition(" (")[0]] += 1
+            if plain:
+                found[plain[1], plain[2].strip()] += 1
         return found
 
     # ---- what it leaves
