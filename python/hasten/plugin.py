@@ -181,9 +181,10 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     if not _wanted():
         return
-    from hasten import fuse, options, rewrite
+    from hasten import collect, fuse, options, rewrite
 
     fuse.install(pluginmanager)
+    collect.install(pluginmanager)
     rewrite.install(pluginmanager)
     options.add(parser, group, pluginmanager)
 

@@ -1,0 +1,291 @@
+"""Collection without pytest's detours: where only pytest's own, known code would run, C makes the same items directly.
+
+Two of pytest's functions get stand-ins in C (src/py/collect.c): Function.from_parent, which makes every item, and
+PyCollector.collect, which for a plain function makes no FunctionDefinition, no Metafunc and no hook calls. Whatever the
+stand-ins do not know goes to pytest's own function. docs/decisions/0012 says what has to hold, and how it is shown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from hasten import _native, fuse, known_collect
+
+# Everything that is replaced, left out, or done again in C: "module:qualified name" below _pytest.
+REPRODUCED = (
+    "compat:getfuncargnames",
+    "compat:safe_getattr",
+    "compat:safe_isclass",
+    "fixtures:FixtureManager.getfixtureclosure",
+    "fixtures:FixtureManager.getfixtureinfo",
+    "fixtures:FixtureManager.pytest_collection_modifyitems",
+    "fixtures:FixtureManager.pytest_generate_tests",
+    "fixtures:FixtureManager._getautousenames",
+    "fixtures:FixtureManager._getusefixturesnames",
+    "fixtures:FixtureRequest.__init__",
+    "fixtures:TopRequest.__init__",
+    "fixtures:deduplicate_names",
+    "fixtures:get_param_argkeys",
+    "fixtures:getfixturemarker",
+    "fixtures:reorder_items",
+    "fixtures:reorder_items_atscope",
+    "main:Session.genitems",
+    "mark.structures:NodeKeywords.__init__",
+    "mark.structures:NodeKeywords.update",
+    "mark.structures:get_unpacked_marks",
+    "mark.structures:normalize_mark_list",
+    "nodes:Item.__init__",
+    "nodes:Item._check_item_and_collector_diamond_inheritance",
+    "nodes:Node.__init__",
+    "nodes:Node.from_parent",
+    "nodes:NodeMeta._create",
+    "python:Class.newinstance",
+    "python:Function.__init__",
+    "python:Function._getinstance",
+    "python:Function._getobj",
+    "python:Function._initrequest",
+    "python:Function.from_parent",
+    "python:Function.instance",
+    "python:PyCollector._genfunctions",
+    "python:PyCollector._matches_prefix_or_glob_option",
+    "python:PyCollector.classnamefilter",
+    "python:PyCollector.collect",
+    "python:PyCollector.funcnamefilter",
+    "python:PyCollector.isnosetest",
+    "python:PyCollector.istestclass",
+    "python:PyCollector.istestfunction",
+    "python:PyobjMixin.obj",
+    "python:pytest_generate_tests",
+    "python:pytest_pycollect_makeitem",
+    "stash:Stash.__init__",
+    "unittest:pytest_pycollect_makeitem",
+)
+
+
+def install(pluginmanager: pytest.PytestPluginManager) -> Collection | None:
+    """Puts the stand-ins in place for this run; None when they are off or this pytest is not known."""
+    config = pluginmanager.getplugin("pytestconfig")
+    if config is None or os.environ.get("HASTEN_FUSE") == "0" or "--no-fuse" in sys.argv:
+        return None
+    if fuse._shows_own_frames(sys.argv):
+        return None
+    if known_collect.KNOWN.get((pytest.__version__, sys.implementation.cache_tag)) != digest():
+        return None
+    collection = Collection(config)
+    collection.start()
+    config.add_cleanup(collection.stop)
+    return collection
+
+
+# ---- known by identity
+
+
+def find(name: str) -> Any:
+    """The function behind a name of REPRODUCED as its class or module has it now; None when there is none."""
+    module, _, path = name.partition(":")
+    owner: Any = sys.modules.get(f"_pytest.{module}")
+    for part in path.split("."):
+        owner = vars(owner).get(part) if owner is not None else None
+    if isinstance(owner, (classmethod, staticmethod)):
+        owner = owner.__func__
+    return owner.fget if isinstance(owner, property) else owner
+
+
+def digest() -> str:
+    """What all code of REPRODUCED comes to, or an empty text when some of it is no Python function."""
+    total = hashlib.blake2b(digest_size=16)
+    for name in REPRODUCED:
+        code = getattr(find(name), "__code__", None)
+        if not isinstance(code, types.CodeType):
+            return ""
+        total.update(f"{name} {code_hash(code)}\n".encode())
+    return total.hexdigest()
+
+
+def code_hash(code: types.CodeType) -> str:
+    """Of what the code does: instructions, names and constants, not lines and files."""
+    h = hashlib.blake2b(code.co_code, digest_size=16)
+    h.update(repr((code.co_names, code.co_varnames, code.co_flags, code.co_argcount)).encode())
+    for const in code.co_consts:
+        if isinstance(const, types.CodeType):
+            h.update(code_hash(const).encode())
+        elif isinstance(const, frozenset):
+            h.update(repr(sorted(map(repr, const))).encode())
+        else:
+            h.update(repr(const).encode())
+    return h.hexdigest()
+
+
+class Collection:
+    """The stand-ins of one config's session, and the answers that they ask Python for."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        from _pytest import fixtures, main, python, scope, unittest
+
+        self.config = config
+        self.originals = {name: find(name) for name in REPRODUCED}
+        self.python = python
+        self.fixtures = fixtures
+        self.main = main
+        self.function_scope = scope.Scope.Function
+        self.makeitem = {unittest.pytest_pycollect_makeitem, python.pytest_pycollect_makeitem}
+        self.generate = python.pytest_generate_tests
+        self.hookexec = config.pluginmanager._inner_hookexec
+        self.undo: list[tuple[Any, str, Any]] = []
+        self.ours: dict[str, Any] = {}
+
+    # ---- in and out
+
+    def start(self) -> None:
+        python, fixtures = self.python, self.fixtures
+        copies = "copy" in self.originals["fixtures:TopRequest.__init__"].__code__.co_names
+        from_parent, collect, genitems = _native.collect_fuse(self._types(), copies, self._asked())
+        self._replace(python.Function, "from_parent", classmethod(from_parent), from_parent)
+        self._replace(python.PyCollector, "collect", collect, collect)
+        self._replace(self.main.Session, "genitems", genitems, genitems)
+        reorder = self._reorder_items  # one object: a bound method is a new one each time
+        self._replace(fixtures, "reorder_items", reorder, reorder)
+        _native.collect_active(True)
+
+    def _asked(self) -> dict[str, Any]:
+        """What the stand-ins call and look at."""
+        return {
+            "from_parent": self.originals["python:Function.from_parent"],
+            "collect": self.originals["python:PyCollector.collect"],
+            "genitems": self.originals["main:Session.genitems"],
+            "context": self.context,
+            "resolve": self.resolve,
+            "ignored": self.python.IGNORED_ATTRIBUTES,
+            "config": self.config,
+            "itemcollected": self.config.hook.pytest_itemcollected,
+        }
+
+    def _replace(self, owner: Any, attribute: str, value: Any, found: Any) -> None:
+        """found: what find() sees of value."""
+        self.undo.append((owner, attribute, vars(owner)[attribute]))
+        setattr(owner, attribute, value)
+        path = attribute if isinstance(owner, types.ModuleType) else f"{owner.__name__}.{attribute}"
+        self.ours[f"{self._module(owner)}:{path}"] = found
+
+    @staticmethod
+    def _module(owner: Any) -> str:
+        name = owner.__name__ if isinstance(owner, types.ModuleType) else owner.__module__
+        return str(name).removeprefix("_pytest.")
+
+    def stop(self) -> None:
+        _native.collect_active(False)
+        for owner, attribute, value in reversed(self.undo):
+            setattr(owner, attribute, value)
+        self.undo.clear()
+
+    def _types(self) -> dict[str, Any]:
+        from _pytest import nodes
+        from _pytest.mark import structures
+        from _pytest.stash import Stash
+
+        python, fixtures = self.python, self.fixtures
+        return {
+            "Function": python.Function,
+            "FunctionDefinition": python.FunctionDefinition,
+            "Module": python.Module,
+            "Class": python.Class,
+            "NodeKeywords": structures.NodeKeywords,
+            "Stash": Stash,
+            "TopRequest": fixtures.TopRequest,
+            "FuncFixtureInfo": fixtures.FuncFixtureInfo,
+            "FixtureFunctionDefinition": fixtures.FixtureFunctionDefinition,
+            "Mark": structures.Mark,
+            "MarkDecorator": structures.MarkDecorator,
+            "NodeId": getattr(nodes, "NodeId", None),
+        }
+
+    def intact(self) -> bool:
+        """Nobody has replaced what is done again here, nor watches hook calls."""
+        if self.config.pluginmanager._inner_hookexec is not self.hookexec:
+            return False
+        return all(find(name) is self.ours.get(name, original) for name, original in self.originals.items())
+
+    # ---- asked by C
+
+    def context(self, collector: Any) -> tuple[Any, ...] | None:
+        """What holds for all names of a Module or Class (struct context in collect.c); None: pytest collects it."""
+        fits = collector.session.config is self.config and self.intact()
+        _native.collect_active(fits)
+        if not fits or not self.config.getini("collect_imported_tests"):
+            return None
+        owner = collector.__dict__.get("_obj")
+        if owner is None or not getattr(owner, "__test__", True):
+            return None
+        ihook = collector.ihook
+        usefixtures = self._usefixtures(collector)
+        prefixes = None
+        if usefixtures is not None and self._known_hooks(ihook) and not self._generates(collector):
+            prefixes = self._prefixes("python_functions")
+        test_case = getattr(sys.modules.get("unittest"), "TestCase", None)
+        return (
+            ihook.pytest_pycollect_makeitem,
+            prefixes,
+            self._prefixes("python_classes"),
+            usefixtures or (),
+            test_case,
+            owner,
+        )
+
+    def _known_hooks(self, ihook: Any) -> bool:
+        if any(impl.function not in self.makeitem for impl in ihook.pytest_pycollect_makeitem.get_hookimpls()):
+            return False
+        manager = self.originals["fixtures:FixtureManager.pytest_generate_tests"]
+        return all(
+            impl.function is self.generate or getattr(impl.function, "__func__", None) is manager
+            for impl in ihook.pytest_generate_tests.get_hookimpls()
+        )
+
+    def _generates(self, collector: Any) -> bool:
+        module = collector.getparent(self.python.Module).obj
+        cls = collector.getparent(self.python.Class)
+        return hasattr(module, "pytest_generate_tests") or (
+            cls is not None and hasattr(cls.obj, "pytest_generate_tests")
+        )
+
+    def _prefixes(self, ini: str) -> tuple[str, ...] | None:
+        """None when there are patterns among them."""
+        found = tuple(self.config.getini(ini))
+        return None if any(set(text) & set("*?[") for text in found) else found
+
+    def _usefixtures(self, collector: Any) -> tuple[str, ...] | None:
+        """Names of the usefixtures marks of a collector and those above; None when a mark needs pytest's own code."""
+        names: list[str] = []
+        for mark in collector.iter_markers():
+            if mark.name == "parametrize" or (mark.name == "usefixtures" and not mark.args):
+                return None
+            if mark.name == "usefixtures":
+                names.extend(mark.args)
+        return tuple(names)
+
+    def resolve(self, collector: Any, argnames: tuple[str, ...], used: tuple[str, ...]) -> tuple[Any, ...] | None:
+        """(initialnames, closure, name2fixturedefs) for these arguments; None when a fixture of them has parameters."""
+        manager = collector.session._fixturemanager
+        initial = self.fixtures.deduplicate_names(manager._getautousenames(collector), used, argnames)
+        closure, definitions = manager.getfixtureclosure(
+            parentnode=collector, initialnames=initial, ignore_args=frozenset()
+        )
+        if any(one.params is not None for several in definitions.values() for one in several):
+            return None
+        return initial, closure, definitions
+
+    # ---- the rest of collection
+
+    def _reorder_items(self, items: Any) -> list[Any]:
+        """Without a parameter of a scope above function the order stays."""
+        function = self.function_scope
+        for item in items:
+            spec = getattr(item, "callspec", None)
+            if spec is not None and any(scope is not function for scope in spec._arg2scope.values()):
+                return self.originals["fixtures:reorder_items"](items)  # type: ignore[no-any-return]
+        return list(dict.fromkeys(items))

@@ -1,0 +1,2 @@
+def fails(value):
+    raise LookupError(value)

@@ -1,0 +1,3 @@
+def test_o(root): pass
+class TestO:
+    def test_p(self): pass

@@ -1,0 +1,3 @@
+import pytest
+
+def test_in_init(): pass

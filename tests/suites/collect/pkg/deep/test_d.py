@@ -1,0 +1,2 @@
+def test_deep(deep): pass
+def test_other(shadowed): pass

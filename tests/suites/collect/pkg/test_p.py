@@ -1,0 +1,3 @@
+def test_p(shadowed): pass
+class TestP:
+    def test_q(self, root, in_pkg): pass

@@ -1,0 +1,2 @@
+import pytest
+pytest.skip('all of it', allow_module_level=True)

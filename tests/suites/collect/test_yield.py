@@ -1,0 +1,3 @@
+def test_ok(): pass
+def test_yield():
+    yield 1
