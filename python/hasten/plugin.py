@@ -34,6 +34,7 @@ class State:
     worker: Any = None
     seeds: Any = None  # seeds.Seeds from before the conftests are imported
     slow_exit: bool = False
+    late: bool = False  # started in the course of a run, beside or in the place of another process
 
 
 state = State()

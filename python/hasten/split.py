@@ -19,6 +19,9 @@ from hasten.plugin import leave, state
 from hasten.seeds import Seeds
 
 STARTS = ("template", "early", "spawn")
+# What clears away, at its start, what it takes for an earlier run's: pytest-cov's data files (of all workers, as under
+# pytest-xdist), allure's results, pytest's cache. The first process has done it before any other was there.
+KEEPING = {"cov_append": True, "clean_alluredir": False, "cacheclear": False}
 
 
 def _auto(option: Any) -> int:
@@ -66,6 +69,9 @@ def before_conftests(config: pytest.Config) -> None:
     if state.role or getattr(known, "help", False) or getattr(known, "version", 0):
         return
     state.asked = options.requested(known)
+    state.late = (state.reporter_chan < 0) is not (state.template_chan < 0)
+    if state.late:
+        _keep(known)
     plan = options.resolve(known, _auto(known))
     if plan.plain or together.serial_reason(config, known):
         return
@@ -128,7 +134,15 @@ def _show_nobody(option: Any) -> None:
     option.tx = []
 
 
+def _keep(option: Any) -> None:
+    """What lies there may be the work of workers that have ended."""
+    for name, value in KEEPING.items():
+        if hasattr(option, name):
+            setattr(option, name, value)
+
+
 def _show_worker(option: Any) -> None:
+    _keep(option)
     option.loadgroup = getattr(option, "dist", "no") == "loadgroup"
     option.hasten_dist = getattr(option, "dist", "no")
     option.dist = "no"
@@ -186,6 +200,8 @@ def before_configure(config: pytest.Config) -> None:
         from hasten import reporter
 
         _show_controller(config.option, state.n_workers)
+        if state.late:
+            _keep(config.option)
         reporter.install(config)
     elif state.role == "template":
         from hasten import template

@@ -89,21 +89,23 @@ static void feed_template(struct run *run)
         chan_send(run->template.chan, &segment, NULL, 0, run->segment_fd);
         chan_send(run->template.chan, &inputs, NULL, 0, run->inputs_fd);
     }
+    run->template_ready = run->template_ready || run->early;
     if (run->early && !run->planned)
         for (uint32_t i = pool_live(run); i < run->n_workers; i++)
             pool_start(run);
 }
 
-static int on_early(struct run *run, const char *why, size_t n, struct err *err)
+static void on_early(struct run *run, const char *why, size_t n)
 {
     if (run->early_why[0] || run->template_restarts > 2)
-        return 0; /* said once; who says it again does not get new templates for ever */
+        return; /* said once; who says it again does not get new templates for ever */
     snprintf(run->early_why, sizeof run->early_why, "%.*s", (int)(n < 400 ? n : 400), why);
     trace_event("early", TRACE_TEXT("why", run->early_why));
     if (run->configured)
         tell_early(run);
-    run->early = true;
-    return launch_template(run, "early", err);
+    run->early = run->early_wanted = true;
+    if (run->template.chan >= 0)
+        trace_event("await_template");
 }
 
 /* Takes fd over. The first one's order counts: later ones come from templates that were started again, or workers. */
@@ -142,6 +144,7 @@ static void write_down(struct run *run, enum record_type type, int fd)
 static void on_abort(struct run *run, int fd)
 {
     atomic_store(&run->segment.head->stop, 1);
+    run->aborted = true;
     write_down(run, RECORD_INTERRUPT, fd);
 }
 
@@ -203,6 +206,17 @@ struct news {
     int fd; /* owned */
 };
 
+static void has_collected(struct run *run, const struct news *news)
+{
+    if (news->from == FROM_WORKER) {
+        run->workers[news->worker].waits_for_plan = true;
+        trace_event("worker_collected", TRACE_U64("slot", news->worker));
+        return;
+    }
+    run->template_last = news->msg.b != 0;
+    run->template_ready = true;
+}
+
 /* A peer's words about itself and what it has made. */
 static int handle_peer(struct run *run, const struct news *news, struct err *err)
 {
@@ -215,12 +229,10 @@ static int handle_peer(struct run *run, const struct news *news, struct err *err
         feed_template(run);
         return 0;
     case WIRE_EARLY:
-        return on_early(run, news->data, news->n, err);
+        on_early(run, news->data, news->n);
+        return 0;
     case WIRE_CATALOG:
-        if (news->from == FROM_WORKER)
-            run->workers[news->worker].waits_for_plan = true;
-        else
-            run->template_last = news->msg.b != 0;
+        has_collected(run, news);
         return on_catalog(run, news->fd, news->msg.a != 0, err);
     case WIRE_COLLECTED:
         write_down(run, RECORD_EXTRA, news->fd);

@@ -59,7 +59,7 @@ bool pool_start(struct run *run)
     return true;
 }
 
-void pool_send_plan(struct run *run, uint32_t slot)
+static void send_plan(struct run *run, uint32_t slot)
 {
     const struct chan_msg plan = {.type = WIRE_PLAN};
     const struct chan_msg catalog = {.type = WIRE_CATALOG};
@@ -68,6 +68,57 @@ void pool_send_plan(struct run *run, uint32_t slot)
     chan_send(run->workers[slot].chan, &catalog, NULL, 0, run->catalog_fd);
     run->workers[slot].waits_for_plan = false;
     run->workers[slot].has_plan = true;
+}
+
+/* Workers that still configure and collect. */
+static uint32_t n_collecting(const struct run *run)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < run->n_used; i++) {
+        const struct worker *worker = &run->workers[i];
+
+        n += worker->live && !worker->waits_for_plan && !worker->has_plan && !worker->node_down;
+    }
+    return n;
+}
+
+/*
+ * No test runs, and no worker ends its session, while another one configures or collects, as with pytest-xdist: plugins
+ * and conftests clear away there what they take for an earlier run's. (pytest-cov, for one: under load it deleted the
+ * data of a worker that had run every test before the last one was up.) A worker in the place of one that died cannot be
+ * waited for, as the others are in the middle of their tests.
+ */
+static bool gather(struct run *run)
+{
+    const uint32_t n = run->gathered ? 0 : n_collecting(run);
+
+    if (n && n != run->n_awaited)
+        trace_event("gather", TRACE_U64("missing", n));
+    run->n_awaited = n;
+    run->gathered = n == 0;
+    return run->gathered;
+}
+
+void pool_send_plans(struct run *run)
+{
+    const struct chan_msg quit = {.type = WIRE_QUIT};
+
+    if (!run->early || !run->has_catalog || !gather(run))
+        return;
+    for (uint32_t i = 0; i < run->n_used; i++) {
+        struct worker *worker = &run->workers[i];
+
+        if (!worker->live || !worker->waits_for_plan)
+            continue;
+        if (run->planned) {
+            send_plan(run, i);
+        } else {
+            worker->waits_for_plan = false;
+            worker->node_down = true;
+            chan_send(worker->chan, &quit, NULL, 0, -1);
+        }
+    }
 }
 
 void pool_forked(struct run *run, uint32_t slot, int pid)

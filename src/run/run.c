@@ -97,23 +97,16 @@ static void reap_children(struct run *run)
 
 /* ---- the course of a run */
 
-static void send_plans(struct run *run)
+/*
+ * The early start that a template has asked for, once that has ended: it configured as gw0 and unconfigures as that, which
+ * may drop what the new gw0 makes.
+ */
+static int start_early(struct run *run, struct err *err)
 {
-    const struct chan_msg quit = {.type = WIRE_QUIT};
-
-    for (uint32_t i = 0; i < run->n_used; i++) {
-        struct worker *worker = &run->workers[i];
-
-        if (!worker->live || !worker->waits_for_plan || !run->has_catalog)
-            continue;
-        if (run->planned) {
-            pool_send_plan(run, i);
-        } else {
-            worker->waits_for_plan = false;
-            worker->node_down = true;
-            chan_send(worker->chan, &quit, NULL, 0, -1);
-        }
-    }
+    if (!run->early_wanted || run->template.chan >= 0 || run->interrupted_ns)
+        return 0;
+    run->early_wanted = false;
+    return launch_template(run, "early", err);
 }
 
 /* A reporter that was killed has said nothing to the end: another one says it all. */
@@ -193,11 +186,11 @@ static int step(struct run *run, struct err *err)
     if (run->configured) {
         results_drain_all(run);
         pool_look(run);
-        send_plans(run);
+        pool_send_plans(run);
     }
     show_lend_keys(run);
     reap_children(run);
-    if (revive_reporter(run, err) < 0)
+    if (revive_reporter(run, err) < 0 || start_early(run, err) < 0)
         return -1;
     finish_look(run);
     results_tell(run);

@@ -66,15 +66,19 @@ struct run {
     bool plain;          /* pytest runs everything itself */
     char early_why[512]; /* a suite that needs the early start said so; told and remembered once configured */
     bool early;          /* workers collect for themselves */
+    bool early_wanted;   /* ... once the template that has asked for it has ended */
     bool spawn;          /* ... in processes of their own: there is no template */
     bool planned;
-    bool ended;         /* RECORD_END is written */
-    bool template_last; /* the template tears fixtures down after the last worker: its end is waited for */
-    uint64_t quit_ns;   /* when the template was told to end; 0: not yet */
-    bool template_late; /* and it was ended, being late */
-    bool strange;       /* a message that nobody of ours sends has come; said once */
-    bool said_bye;      /* WIRE_BYE has come: the reporter's exit status is pytest's */
-    bool proper_end;    /* a worker has ended its session */
+    bool gathered;       /* the first workers that collect for themselves have all done it */
+    bool aborted;        /* WIRE_ABORT has come */
+    bool ended;          /* RECORD_END is written */
+    bool template_last;  /* the template tears fixtures down after the last worker: its end is waited for */
+    uint64_t quit_ns;    /* when the template was told to end; 0: not yet */
+    bool template_late;  /* and it was ended, being late */
+    bool template_ready; /* it forks when asked: it has collected, or (early) has what it gives to workers */
+    bool strange;        /* a message that nobody of ours sends has come; said once */
+    bool said_bye;       /* WIRE_BYE has come: the reporter's exit status is pytest's */
+    bool proper_end;     /* a worker has ended its session */
     uint32_t template_restarts;
     uint32_t reporter_restarts;
     int signals;    /* owned signalfd */
@@ -130,7 +134,8 @@ struct run {
     uint32_t n_slots;
     uint32_t n_used; /* slots ever used */
     uint32_t n_restarts;
-    bool gave_up; /* no more replacements */
+    uint32_t n_awaited; /* workers that others waited for at the last look */
+    bool gave_up;       /* no more replacements */
 };
 
 /* run.c */
@@ -165,7 +170,7 @@ int results_resume(struct run *run, struct err *err);
 void results_interrupt(struct run *run, const char *kind, const char *text);
 
 /* finish.c */
-void finish_look(struct run *run);
+void finish_look(struct run *run); /* when no worker lives: has what is missing run again, or ends the run */
 
 /* remember.c */
 void remember_open(struct run *run);
@@ -192,7 +197,7 @@ void pool_look(struct run *run); /* limits of time and memory, stopped workers, 
 uint32_t pool_live(const struct run *run);
 bool pool_debugs(const struct run *run); /* a debugger holds one of them */
 void pool_signal(struct run *run, int signal);
-void pool_send_plan(struct run *run, uint32_t slot);
+void pool_send_plans(struct run *run); /* to workers that have collected for themselves, once all have */
 void pool_remove_stack(const struct run *run, uint32_t slot);
 uint64_t pool_end_limit_ns(const struct run *run); /* for what follows the last test of a process; 0: none */
 

@@ -1,0 +1,146 @@
+"""What a process does when it comes up or ends, and others must not be in the middle of: orders forced by the trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Run
+
+# wait(*signs): until one of them is in the trace, or a file of that name is there.
+WAIT = """
+import os, shutil, time, pytest
+
+def wait(*signs):
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        with open(os.environ["HASTEN_TRACE"]) as f:
+            text = f.read()
+        if any(f'"ev":"{sign}"' in text or os.path.exists(sign) for sign in signs):
+            return
+        time.sleep(0.005)
+    raise AssertionError(f"none of {signs} has come")
+
+def own_id(config):
+    return getattr(config, "workerinput", {}).get("workerid")
+"""
+
+CLEARS = (
+    WAIT
+    + """
+def pytest_configure(config):
+    if own_id(config) is None:
+        return
+    if own_id(config) == "gw1":
+        wait("gather", "result")  # until the other one waits for this, or has not waited
+    shutil.rmtree("made", ignore_errors=True)
+    os.makedirs("made", exist_ok=True)
+"""
+)
+MAKES = "import pytest\n@pytest.mark.parametrize('i', range(8))\ndef test_m(i): open(f'made/{i}', 'w').close()\n"
+
+
+@pytest.mark.parametrize("start", ["early", "spawn"])
+def test_no_test_runs_while_another_worker_configures(
+    start: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
+    folder = suite({"conftest.py": CLEARS, "test_m.py": MAKES})
+    run = run_hasten(folder, "-n", "2", "--start", start)
+    assert run.status == 0, run.describe()
+    assert len(list((folder / "made").iterdir())) == 8, run.describe()
+    collected = [event["t"] for event in run.events("worker_collected")]
+    assert len(collected) == 2, run.describe()
+    assert max(collected) < min(event["t"] for event in run.events("result")), run.describe()
+
+
+# The worker that is waited for dies: nobody waits for ever, the one in its place is not waited for.
+DIES = (
+    WAIT
+    + """
+def pytest_configure(config):
+    if own_id(config) == "gw1":
+        wait("gather")
+        os._exit(1)
+"""
+)
+
+
+@pytest.mark.parametrize("start", ["early", "spawn"])
+def test_a_worker_that_dies_while_it_configures_is_not_waited_for(
+    start: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
+    run = run_hasten(suite({"conftest.py": DIES, "test_m.py": MAKES.replace("made/", "")}), "-n", "2", "--start", start)
+    assert run.status == 0, run.describe()
+    assert set(run.outcomes().values()) == {"passed"}
+    assert "8 passed" in run.out
+
+
+ENDS = (
+    WAIT
+    + """
+if HOW == "exit":
+    def pytest_collection_modifyitems(config):
+        if own_id(config):
+            pytest.exit("enough")
+
+def pytest_sessionfinish(session):
+    if own_id(session.config):  # the template: no worker was needed
+        wait("await_template", "reported")
+        open("saved", "w").close()
+    else:
+        with open("reported", "w") as f:
+            f.write("with " + str(os.path.exists("saved")))
+"""
+)
+
+
+@pytest.mark.parametrize(("how", "status"), [("nothing", 5), ("error", 2), ("exit", 2)])
+def test_a_template_without_workers_ends_its_session_before_the_report(
+    how: str, status: int, suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
+    files = {"conftest.py": f"HOW = {how!r}\n" + ENDS, "test_m.py": MAKES}
+    if how == "error":
+        files["test_e.py"] = "import nowhere_to_be_found\n"
+    args = ("-k", "no_such_test") if how == "nothing" else ()
+    run = run_hasten(suite(files), "-n", "2", "--start", "template", *args)
+    assert run.status == status, run.describe()
+    assert (run.folder / "reported").read_text() == "with True", run.describe()
+
+
+OWNS = (
+    WAIT
+    + """
+def pytest_configure(config):
+    if own_id(config):
+        config.folder = f"folder-{own_id(config)}"  # read before the fork: the suite needs the early start
+        os.makedirs(config.folder)
+
+def pytest_unconfigure(config):
+    if own_id(config):
+        if os.environ["HASTEN_TEST_LATE"] == "1" and not os.path.exists("unconfigured"):
+            wait("await_template", "tested")
+        shutil.rmtree(config.folder)
+        open("unconfigured", "w").close()
+
+@pytest.mark.parametrize("i", range(4))
+def test_o(i, pytestconfig):
+    open("tested", "w").close()
+    wait("unconfigured")
+    assert os.path.isdir(pytestconfig.folder)
+"""
+)
+
+
+def test_the_template_has_ended_before_workers_start_early(
+    suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
+    hooks, tests = OWNS.split("@pytest.mark.parametrize")
+    files = {
+        "conftest.py": hooks,
+        "test_o.py": "import os\nfrom conftest import pytest, wait\n@pytest.mark.parametrize" + tests,
+    }
+    run = run_hasten(suite(files), "-n", "2", env={"HASTEN_TEST_LATE": "1"})
+    assert run.events("early"), run.describe()
+    assert run.status == 0, run.describe()
+    assert "4 passed" in run.out, run.describe()
