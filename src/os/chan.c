@@ -89,6 +89,8 @@ int chan_recv(int chan, int wait_ms, struct chan_msg *msg, void *data, size_t *n
     ssize_t got;
     int polled;
 
+    if (chan < 0) /* poll would wait for nothing, for ever */
+        return -EBADF;
     polled = poll(&ready, 1, wait_ms);
     if (polled < 0)
         return -errno;
@@ -100,7 +102,7 @@ int chan_recv(int chan, int wait_ms, struct chan_msg *msg, void *data, size_t *n
         got = recvmsg(chan, &head, MSG_CMSG_CLOEXEC);
     if (got < 0)
         return errno == ECONNRESET ? 0 : -errno;
-    if (got == 0)
+    if (got == 0 && !head.msg_controllen)
         return 0;
     *n = (size_t)got > sizeof *msg ? (size_t)got - sizeof *msg : 0;
     return accept_message(&head, (size_t)got, fd);

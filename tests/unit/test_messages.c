@@ -1,0 +1,275 @@
+#include "harness.h"
+
+#undef run_tests /* of cmocka; ours is a function */
+
+#include "os/chan.h"
+#include "os/shm.h"
+#include "run/state.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* A supervisor whose reporter and template are we. */
+struct play {
+    struct run run;
+    struct run_options options;
+    struct run_watcher watcher;
+    struct run_totals totals;
+    int reporter;
+    int template;
+    char rootdir[64];
+};
+
+static void open_play(struct play *play)
+{
+    int ends[2];
+
+    *play = (struct play){.options = {.reporter_chan = -1, .template_chan = -1}, .rootdir = "/tmp/hasten-test-XXXXXX"};
+    play->run = (struct run){.options = &play->options,
+                             .watcher = &play->watcher,
+                             .totals = &play->totals,
+                             .signals = -1,
+                             .segment_fd = -1,
+                             .inputs_fd = -1,
+                             .table_fd = -1,
+                             .catalog_fd = -1,
+                             .pty = -1,
+                             .pty_slave = -1};
+    assert_non_null(mkdtemp(play->rootdir));
+    assert_int_equal(chan_pair(ends), 0);
+    play->run.reporter.chan = ends[0];
+    play->reporter = ends[1];
+    assert_int_equal(chan_pair(ends), 0);
+    play->run.template.chan = ends[0];
+    play->template = ends[1];
+}
+
+static void close_play(struct play *play)
+{
+    char command[96];
+
+    run_close_fd(&play->run.reporter.chan);
+    run_close_fd(&play->run.template.chan);
+    run_close_fd(&play->reporter);
+    run_close_fd(&play->template);
+    for (uint32_t i = 0; i < play->run.n_used; i++)
+        run_close_fd(&play->run.workers[i].chan);
+    if (play->run.catalog_map)
+        shm_unmap(play->run.catalog_map, play->run.catalog_size);
+    run_release(&play->run);
+    snprintf(command, sizeof command, "rm -r '%s'", play->rootdir);
+    assert_int_equal(system(command), 0);
+}
+
+static int say(struct play *play, enum sender from, struct chan_msg msg, const char *text, int fd)
+{
+    struct err err = {0};
+    const int code = chan_send(from == FROM_REPORTER ? play->reporter : play->template, &msg, text, strlen(text), fd);
+
+    assert_int_equal(code, 0);
+    return from == FROM_REPORTER ? messages_drain(&play->run, &play->run.reporter.chan, from, 0, &err)
+                                 : messages_drain(&play->run, &play->run.template.chan, from, 0, &err);
+}
+
+static void configure(struct play *play)
+{
+    char text[160];
+
+    snprintf(text, sizeof text, "workers=2\nmax_restarts=4000000000\ndist=load\nrootdir=%s\n", play->rootdir);
+    assert_int_equal(say(play, FROM_REPORTER, (struct chan_msg){.type = WIRE_CONFIG}, text, -1), 0);
+    assert_true(play->run.configured);
+}
+
+/* Two tests; a memory file, owned by the caller. */
+static int make_catalog(void)
+{
+    const uint32_t counts[] = {2, 1};
+    const uint64_t areas[] = {64 + 2 * 24 + 2, 0, 64 + 2 * 24, 2};
+    char blob[64 + 2 * 24 + 2] = CATALOG_MAGIC;
+    const int fd = shm_create("catalog", 0);
+
+    memcpy(blob + 8, counts, sizeof counts);
+    memcpy(blob + 16, areas, sizeof areas);
+    for (uint32_t i = 0; i < 2; i++) {
+        const struct catalog_item item = {.id_at = i, .id_len = 1};
+
+        memcpy(blob + 64 + i * sizeof item, &item, sizeof item);
+    }
+    memcpy(blob + 64 + 2 * 24, "ab", 2);
+    assert_int_equal(write(fd, blob, sizeof blob), sizeof blob);
+    return fd;
+}
+
+static void collect(struct play *play)
+{
+    const int fd = make_catalog();
+
+    assert_int_equal(say(play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_CATALOG}, "", fd), 0);
+    close(fd);
+    assert_int_equal(play->run.n_used, 2);
+}
+
+static void test_what_needs_a_configured_run_is_dropped_before_it(void **state)
+{
+    const int fd = make_catalog();
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_CATALOG}, "", fd), 0);
+    assert_true(play.run.strange);
+    assert_false(play.run.has_catalog);
+    close(fd);
+    close_play(&play);
+}
+
+static void test_only_who_may_say_it_is_heard(void **state)
+{
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_BYE}, "", -1), 0);
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_CONFIG}, "workers=2\n", -1), 0);
+    assert_true(play.run.strange);
+    assert_false(play.run.said_bye);
+    assert_false(play.run.configured);
+    assert_int_equal(say(&play, FROM_REPORTER, (struct chan_msg){.type = WIRE_BYE}, "", -1), 0);
+    assert_true(play.run.said_bye);
+    close_play(&play);
+}
+
+static void test_no_message_makes_us_signal_everybody(void **state)
+{
+    const uint64_t pids[] = {0, 1, UINT32_MAX, UINT64_MAX, (uint64_t)1 << 31};
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    collect(&play);
+    for (size_t i = 0; i < HS_COUNT(pids); i++) {
+        assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_FORKED, .a = pids[i]}, "", -1), 0);
+        assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_HELLO, .a = pids[i]}, "", -1), 0);
+        assert_int_equal(play.run.workers[0].pid, 0);
+        assert_int_equal(play.run.template.said_pid, 0);
+    }
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_FORKED, .slot = 9, .a = 77}, "", -1), 0);
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_FORKED, .a = 1 << 22}, "", -1), 0);
+    assert_int_equal(play.run.workers[0].pid, 1 << 22);
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_FORKED, .a = 77}, "", -1), 0);
+    assert_int_equal(play.run.workers[0].pid, 1 << 22); /* one worker is one process */
+    close_play(&play);
+}
+
+static void test_a_damaged_catalog_ends_the_run_with_a_message(void **state)
+{
+    const int fd = shm_create("damaged", 4096);
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_CATALOG}, "", fd), -1);
+    close(fd);
+    close_play(&play);
+}
+
+static void test_another_start_is_asked_for_once(void **state)
+{
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    play.run.template_restarts = 3;
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_EARLY}, "why", -1), 0);
+    assert_int_equal(play.run.template_restarts, 3);
+    assert_false(play.run.early);
+    close_play(&play);
+}
+
+/* ---- the channel itself */
+
+static void send_raw(int chan, size_t n, const int *fds, size_t n_fds)
+{
+    static char bytes[sizeof(struct chan_msg) + CHAN_MAX_DATA + 1];
+    union {
+        char bytes[CMSG_SPACE(2 * sizeof(int))];
+        struct cmsghdr align;
+    } control = {{0}};
+    struct iovec part = {.iov_base = bytes, .iov_len = n};
+    struct msghdr head = {.msg_iov = &part, .msg_iovlen = 1};
+
+    if (n_fds) {
+        control.align.cmsg_level = SOL_SOCKET;
+        control.align.cmsg_type = SCM_RIGHTS;
+        control.align.cmsg_len = CMSG_LEN(n_fds * sizeof(int));
+        memcpy(CMSG_DATA(&control.align), fds, n_fds * sizeof(int));
+        head.msg_control = control.bytes;
+        head.msg_controllen = control.align.cmsg_len;
+    }
+    assert_int_equal(sendmsg(chan, &head, MSG_NOSIGNAL), n);
+}
+
+static int n_open(void)
+{
+    int n = 0;
+
+    for (int fd = 0; fd < 256; fd++)
+        n += fcntl(fd, F_GETFD) >= 0;
+    return n;
+}
+
+static void test_a_message_that_cannot_be_is_refused_and_keeps_nothing_open(void **state)
+{
+    const size_t head = sizeof(struct chan_msg);
+    const struct {
+        size_t n;
+        size_t n_fds;
+    } cases[] = {{head - 1, 0}, {1, 1}, {0, 1}, {head, 2}, {head + 3, 2}, {head + CHAN_MAX_DATA + 1, 1}};
+    static char data[CHAN_MAX_DATA];
+    const int fds[] = {STDERR_FILENO, STDERR_FILENO};
+    struct chan_msg msg;
+    size_t n;
+    int ends[2];
+    int fd = -1;
+    int before;
+
+    (void)state;
+    assert_int_equal(chan_pair(ends), 0);
+    before = n_open();
+    for (size_t i = 0; i < HS_COUNT(cases); i++) {
+        send_raw(ends[0], cases[i].n, fds, cases[i].n_fds);
+        assert_int_equal(chan_recv(ends[1], 1000, &msg, data, &n, &fd), -EBADMSG);
+        assert_int_equal(fd, -1);
+        assert_int_equal(n_open(), before);
+    }
+    send_raw(ends[0], head + CHAN_MAX_DATA, fds, 1); /* the channel goes on */
+    assert_int_equal(chan_recv(ends[1], 1000, &msg, data, &n, &fd), 1);
+    assert_int_equal(n, CHAN_MAX_DATA);
+    assert_true(fd >= 0);
+    close(fd);
+    close(ends[0]);
+    assert_int_equal(chan_recv(ends[1], 1000, &msg, data, &n, &fd), 0);
+    close(ends[1]);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_needs_a_configured_run_is_dropped_before_it),
+        cmocka_unit_test(test_only_who_may_say_it_is_heard),
+        cmocka_unit_test(test_no_message_makes_us_signal_everybody),
+        cmocka_unit_test(test_a_damaged_catalog_ends_the_run_with_a_message),
+        cmocka_unit_test(test_another_start_is_asked_for_once),
+        cmocka_unit_test(test_a_message_that_cannot_be_is_refused_and_keeps_nothing_open),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
