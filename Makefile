@@ -15,12 +15,14 @@ PYTEST := $(IN_VENV) $(BIN)/pytest
 C_FILES = $(shell git ls-files --cached --others --exclude-standard 'src/*.[ch]' 'tests/unit/*.[ch]' 'tests/fuzz/*.c')
 PY_FOLDERS = python tests tools bench
 S ?= 60
+N ?= 1000
+SEED ?= 1000
 
-.PHONY: help dev build venv test check plugins asan tsan memcheck fuzz tidy fmt fmt-check lint headers layers sizes bench \
-	corpus ready dist docs clean
+.PHONY: help dev build venv test check plugins asan tsan memcheck fuzz fuzz-suites tidy fmt fmt-check lint headers layers \
+	sizes bench corpus ready dist docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 $(VENV)/.ready: tools/requirements.txt
 	tools/bootstrap.sh tests
@@ -101,6 +103,9 @@ fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name; 
 		$$target -max_total_time=$(S) -verbosity=0 -print_final_stats=1 -artifact_prefix=build/fuzz/found/ $$corpus \
 			|| status=1; \
 	done; exit $$status
+
+fuzz-suites: dev ## random suites under plain pytest and hasten, N of them (N=1000) from number SEED on (SEED=1000); kept: build/fuzz-suites
+	$(PY) tests/suites/generator --seeds $(SEED)-$$(($(SEED) + $(N) - 1)) $(ARGS)
 
 tidy: $(VENV)/.lint dev ## clang-tidy over src/ with build/dev's commands
 	git ls-files 'src/*.c' | $(IN_VENV) xargs -P $(JOBS) -n 4 clang-tidy --quiet -p build/dev

@@ -26,6 +26,11 @@ class _Attributes:
         """Nobody of pytest's own calls it here: record_property puts its values into the report."""
 
 
+# The fixture is a method of it, and failures show the values of fixtures.
+_Attributes.__qualname__, _Attributes.__module__ = "_NodeReporter", "_pytest.junitxml"
+_Attributes.add_attribute.__qualname__ = "_NodeReporter.add_attribute"
+
+
 class Relay:
     """Stands for ``_pytest.junitxml.LogXML`` in a worker."""
 
@@ -41,6 +46,11 @@ class Relay:
 
     def node_reporter(self, nodeid: object) -> _Attributes:
         return _Attributes(self.events, str(nodeid))
+
+
+# As above: plugins and failures show fixtures' values.
+Relay.__qualname__, Relay.__module__ = "LogXML", "_pytest.junitxml"
+Relay.add_global_property.__qualname__ = "LogXML.add_global_property"
 
 
 def install(config: pytest.Config, events: list[tuple[Any, ...]]) -> None:

@@ -108,6 +108,8 @@ def dump_warning(message: warnings.WarningMessage) -> dict[str, Any]:
         "filename": message.filename,
         "lineno": message.lineno,
         "line": message.line,
+        # of a ResourceWarning and the like: pytest's text of the warning has two lines more when there is one
+        "source": None if message.source is None else _text(message.source),
     }
 
 
@@ -148,6 +150,7 @@ def load_warning(data: dict[str, Any]) -> warnings.WarningMessage:
         filename=data["filename"],
         lineno=data["lineno"],
         line=data["line"],
+        source=data["source"],
     )
 
 

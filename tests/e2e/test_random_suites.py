@@ -1,0 +1,63 @@
+"""Random small suites: hasten says what plain pytest says, to the letter, and what suites see is the same.
+
+`make fuzz-suites` runs many more. A mismatch found there becomes a folder in tests/suites/found/, whose name says what
+was wrong; each of them is a test here.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import find_program
+
+SUITES = Path(__file__).parent.parent / "suites"
+sys.path.append(str(SUITES))
+
+from generator import Suite, make  # noqa: E402
+from generator.differential import Stage, check, modes_of  # noqa: E402
+
+SEEDS = range(50)
+FOUND = sorted(path.parent for path in (SUITES / "found").glob("*/suite.json"))
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with Stage(tmp_path_factory.mktemp("stage"), find_program()) as stage:
+        yield stage
+
+
+def same(stage: Stage, suite: Suite, seed: int, modes: int) -> None:
+    for verdict in check(stage, suite, modes_of(seed, suite, modes)):
+        if verdict.found:
+            lines = [str(difference) for difference in verdict.found[:10]]
+            outputs = (f"--- {run.raw.status}\n{run.output[-3000:]}" for run in (verdict.plain, verdict.other))
+            pytest.fail("\n".join((f"differs: {verdict.mode}", *lines, *outputs)), pytrace=False)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_random_suite_is_as_with_pytest(stage: Stage, seed: int) -> None:
+    same(stage, make(seed), seed, 1)
+
+
+@pytest.mark.parametrize("folder", FOUND, ids=lambda folder: folder.name)
+def test_what_was_found_once_is_as_with_pytest(stage: Stage, folder: Path) -> None:
+    same(stage, Suite.load(folder), 0, 3)
+
+
+def test_the_same_seed_gives_the_same_suite() -> None:
+    assert make(7) == make(7)
+    assert make(7) != make(8)
+
+
+def test_a_difference_is_found(stage: Stage) -> None:
+    """The comparison itself: a test that knows who runs it is told apart in its report, its steps and the status."""
+    text = "import os\nfrom steps import step\n\ndef test_who():\n    own = 'PYTEST_XDIST_WORKER' in os.environ\n"
+    text += "    step('own', own)\n    assert not own\n"
+    suite = make(0)
+    suite = Suite({name: suite.files[name] for name in ("steps.py", "helper.py")}, [], True)
+    suite.files |= {"test_who.py": text, "pytest.ini": "[pytest]\npythonpath = .\n"}
+    (verdict,) = check(stage, suite, modes_of(0, suite, 1))
+    assert {"outcome", "long", "steps.log", "exit", "junit", "stats"} <= verdict.fields

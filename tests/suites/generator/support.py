@@ -1,0 +1,212 @@
+"""Files that every generated suite has: steps.py writes down what happens in which order, helper.py is imported by all."""
+
+STEPS = r'''
+"""Writes down what happens, in order: steps.log from where tests run, reports.log from where they are reported.
+
+Each line begins with the file it belongs to, so that files run by several processes can be compared.
+"""
+import logging
+import os
+import re
+import signal
+import sys
+import threading
+import warnings
+
+ROOT = os.path.dirname(os.path.abspath(__file__))
+ENVIRON = os.environ
+_write, _open, _close, _get = os.write, os.open, os.close, ENVIRON.get
+
+
+def _line(name, parts):
+    text = " ".join(str(part).replace("\n", "\\n") for part in parts)
+    text = re.sub(r"0x[0-9a-f]{6,}", "0x0", text)
+    fd = _open(os.path.join(ROOT, name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    _write(fd, (text + "\n").encode("utf-8", "backslashreplace"))
+    _close(fd)
+
+
+def step(*parts, file=None):
+    """A step of where tests run. file: the test file it belongs to, else that of the calling function."""
+    if file is None:
+        file = os.path.basename(sys._getframe(1).f_globals.get("__file__", "?"))
+    _line("steps.log", (file + ":", *parts))
+
+
+def reported(config, nodeid, *parts):
+    """A step of where tests are reported: once, not in workers."""
+    if not hasattr(config, "workerinput"):
+        _line("reports.log", (os.path.basename(nodeid.split("::")[0]) + ":", nodeid, *parts))
+
+
+def look(label):
+    """The state of this process that tests can see."""
+    root = logging.getLogger() if isinstance(logging.root, logging.Logger) else logging.root
+    seen = {
+        "current": os.environ.get("PYTEST_CURRENT_TEST"),
+        "really": _get("PYTEST_CURRENT_TEST"),
+        "cwd": os.path.relpath(os.getcwd(), ROOT) if os.getcwd().startswith(ROOT) else "elsewhere",
+        "std": [type(s).__name__ for s in (sys.stdin, sys.stdout, sys.stderr)],
+        "root": [root.level, [type(h).__name__ for h in root.handlers], logging.root.manager.disable],
+        "loggers": {n: [lo.level, lo.propagate, lo.disabled, len(lo.handlers)]
+                    for n, lo in sorted(logging.root.manager.loggerDict.items()) if n.split(".")[0] in ("app", "own")
+                    and isinstance(lo, logging.Logger)},
+        "filters": [(f[0], f[2].__name__, bool(f[1])) for f in warnings.filters],
+        "show": [warnings.showwarning.__module__, warnings.showwarning.__qualname__],
+        "last": getattr(getattr(sys, "last_type", None), "__name__", None),
+        "last_exc": type(getattr(sys, "last_exc", None)).__name__,
+        "info": str(sys.exc_info()[0]),
+        "signals": [str(signal.getsignal(s)).split(" at ")[0] for s in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGINT)],
+        "threads": sorted(t.name for t in threading.enumerate()),
+        "hooks": [getattr(h, "__qualname__", str(h)) for h in (sys.excepthook, sys.unraisablehook, threading.excepthook)],
+        "env": sorted(k for k in os.environ if k.startswith(("LEFT_", "VALUE_"))),
+        "trace": [sys.gettrace(), sys.getprofile()],
+    }
+    step("look", label, seen, file=os.path.basename(sys._getframe(1).f_globals.get("__file__", "?")))
+
+
+def look_at(request):
+    """The state of the item and of the session that tests can see."""
+    node, session = request.node, request.session
+    state = session._setupstate
+    seen = {
+        "node": type(node).__name__ + " " + node.name,
+        "keywords": sorted(k for k in node.keywords if not k.startswith("/") and k != os.path.basename(ROOT)),
+        "markers": [m.name for m in node.iter_markers()],
+        "own": [m.name for m in node.own_markers],
+        "properties": getattr(node, "user_properties", None),
+        "sections": [s[:2] for s in getattr(node, "_report_sections", ())],
+        "funcargs": sorted(getattr(node, "funcargs", None) or ()),
+        "stack": [(type(n).__name__, n.name if n is not session else "", len(f), str(e)) for n, (f, e) in state.stack.items()],
+        "failed": [session.testsfailed, session.testscollected, str(session.shouldstop), str(session.shouldfail)],
+        "request": [type(request).__name__, request.scope, request.fixturename, sorted(request._fixture_defs)],
+        "cached": {n: [(d.scope, d.cached_result is not None, len(d._finalizers)) for d in defs]
+                   for n, defs in sorted(node._fixtureinfo.name2fixturedefs.items())} if hasattr(node, "_fixtureinfo") else {},
+        "params": str(getattr(getattr(node, "callspec", None), "params", None)),
+        "location": node.location if hasattr(node, "location") else None,
+        "capture": str(request.config.pluginmanager.getplugin("capturemanager").is_capturing()),
+    }
+    step("look_at", seen, file=os.path.basename(sys._getframe(1).f_globals.get("__file__", "?")))
+'''
+
+HELPER = r'''
+"""Not a test module, so its assertions are not rewritten."""
+import contextvars
+import dataclasses
+import logging
+import os
+import sys
+import warnings
+
+import pytest
+from steps import ROOT, step
+
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of steps that have taken long
+
+VARIABLE = contextvars.ContextVar("VARIABLE")
+VALUE = 0
+
+
+@dataclasses.dataclass
+class Point:
+    x: int
+    y: int
+
+
+class Broken(Exception):
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+
+class BrokenText(Exception):
+    def __str__(self):
+        raise RuntimeError("no text")
+
+
+class Base(BaseException):
+    pass
+
+
+class Undeletable:
+    def __init__(self, word):
+        self.word = word
+
+    def __del__(self):
+        if not sys.is_finalizing():
+            raise ValueError("while deleting " + self.word)
+
+
+class Plugin:
+    """Registered while tests run."""
+
+    def __init__(self, word):
+        self.word = word
+
+    def pytest_runtest_setup(self, item):
+        step("late plugin", self.word, "setup", item.name, file=item.path.name)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item):
+        step("late plugin", self.word, "call", item.name, file=item.path.name)
+        return (yield)
+
+    def pytest_runtest_makereport(self, item, call):
+        step("late plugin", self.word, "makereport", call.when, file=item.path.name)
+
+    def pytest_fixture_setup(self, fixturedef, request):
+        step("late plugin", self.word, "fixture", fixturedef.argname, file=request.node.path.name)
+
+
+def cycle(word):
+    one = Undeletable(word)
+    one.me = one
+
+
+def left_open(word):
+    try:
+        yield word
+    finally:
+        if not sys.is_finalizing():
+            step("generator closed", word)
+
+
+async def coroutine(word):
+    print("coroutine", word)
+
+
+def warns(word):
+    warnings.warn("helper warns " + word, UserWarning, stacklevel=2)
+
+
+def fails(word, n):
+    local = [word] * 2
+    assert n == len(local) + 100, word
+
+
+def deep(n):
+    if n > 0:
+        return deep(n - 1)
+    raise LookupError("deep down")
+'''
+
+HEAD = """\
+import asyncio, atexit, decimal, faulthandler, gc, io, logging, logging.config, os, random, signal, subprocess, sys
+import tempfile, threading, time, unittest, unittest.mock, warnings
+
+import helper
+import pytest
+from steps import look, look_at, reported, step
+
+STATE = {}
+LEFT = []
+STASH_KEY = pytest.StashKey()
+
+
+def _raise(exc):
+    raise exc
+
+
+def request_root(config):
+    return config.rootpath
+
+"""
