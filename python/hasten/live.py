@@ -112,7 +112,7 @@ class Live:
         """Prints the failures that have come since the last time."""
         stats = self.tr.stats
         for category in SUMMARIES:
-            reports = stats.get(category, ())
+            reports = dict.get(stats, category, ())
             if len(reports) == self.seen[category]:
                 continue
             new = [report for report in reports[self.seen[category] :] if id(report) not in self.shown]
@@ -126,7 +126,7 @@ class Live:
         """These reports as pytest's summary prints them."""
         tr, stats = self.tr, self.tr.stats
         ids = {report.nodeid for report in reports}
-        others = stats.get("", ())  # passed set-ups and teardowns; a test's own are the last ones when it is over
+        others = dict.get(stats, "", ())  # passed set-ups and teardowns; a test's own are the last ones when it is over
         others = others if title else others[-8 * len(reports) :]
         self.shown.update(map(id, reports))
         tr.stats = {category: reports, "": [report for report in others if report.nodeid in ids]}
@@ -142,7 +142,7 @@ class Live:
 
     def _summary_of_the_rest(self, category: str) -> Any:
         def summary() -> None:
-            rest = [report for report in self.tr.stats.get(category, ()) if id(report) not in self.shown]
+            rest = [report for report in dict.get(self.tr.stats, category, ()) if id(report) not in self.shown]
             if rest:
                 self._print(category, rest, title=True)
 

@@ -17,7 +17,8 @@ import pytest
 from _pytest.reports import TestReport
 from _pytest.terminal import TerminalReporter
 
-from hasten import _native, companions, junit, live, wire
+from hasten import _native, companions, junit, live, passed, wire
+from hasten.dots import Dots, is_off
 from hasten.plugin import release_collector, shelter_objects, state
 from hasten.xdist import Node, NodeManager
 
@@ -38,15 +39,6 @@ def install(config: pytest.Config) -> None:
     _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, settings)
 
 
-def _node_id(text: str) -> Any:
-    """A node id as pytest's own tables have it: a class of its own since 9.2."""
-    try:
-        from _pytest.nodeid import NodeId
-    except ImportError:
-        return text
-    return NodeId.parse(text)
-
-
 def write_raw(tw: Any, text: str) -> None:
     """Text with its own control sequences; pytest 8.0's writer has no method for that."""
     getattr(tw, "write_raw", tw.write)(text)
@@ -61,65 +53,6 @@ class _RelayedRepr:
 
 class RelayedError(Exception):
     """An internal error of a worker or of the template."""
-
-
-class Dots:
-    """Reports a passing test to pytest's own listeners without a hook call for each of its phases.
-
-    Only while nobody else listens: the hooks of a test have pytest's own implementations alone, the terminal reporter
-    is pytest's, and prints one letter per test. Does to each listener what its hook would have done.
-    """
-
-    HOOKS = (
-        "pytest_runtest_logstart",
-        "pytest_runtest_logreport",
-        "pytest_runtest_logfinish",
-        "pytest_report_teststatus",
-    )
-    OWN = frozenset(
-        "_pytest." + name for name in ("terminal", "main", "logging", "cacheprovider", "skipping", "runner", "subtests")
-    ) | {"hasten.live"}
-
-    def __init__(self, tr: Any, last_failed: dict[str, Any] | None, letter: bool) -> None:
-        self.tr = tr
-        self.letter = letter
-        self.last_failed = last_failed
-
-    @classmethod
-    def make(cls, config: pytest.Config, letter: bool) -> Dots | None:
-        from _pytest.terminal import TerminalReporter
-
-        tr = config.pluginmanager.getplugin("terminalreporter")
-        if type(tr) is not TerminalReporter or config.getoption("verbose", 0) > 0 or not hasattr(tr, "_is_last_item"):
-            return None
-        if not hasattr(tr, "_write_progress_information_if_past_edge") or tr.showlongtestinfo or tr.showfspath:
-            return None
-        for name in cls.HOOKS:
-            for impl in getattr(config.hook, name).get_hookimpls():
-                if impl.function.__module__ not in cls.OWN:
-                    return None
-        if config.pluginmanager.hasplugin("stepwiseplugin") or config.pluginmanager.hasplugin("logging-live"):
-            return None
-        return cls(tr, getattr(config.pluginmanager.getplugin("lfplugin"), "lastfailed", None), letter)
-
-    def take(self, nodeid: str, reports: list[Any]) -> bool:
-        """False when the hooks have to be called after all."""
-        tr = self.tr
-        if self.last_failed:
-            self.last_failed.pop(getattr(reports[1], "_id", nodeid), None)
-        setup, call, teardown = reports
-        tr._tests_ran = True
-        tr._current_logreport = teardown
-        tr.stats.setdefault("", []).append(setup)
-        tr._add_stats("passed", [call])
-        tr.stats[""].append(teardown)
-        tr._progress_nodeids_reported.add(getattr(call, "_id", nodeid))
-        if not self.letter:
-            return True
-        tr._tw.write(".", green=True)
-        if tr._show_progress_info and not tr._is_last_item:
-            tr._write_progress_information_if_past_edge()
-        return True
 
 
 class Deselected:
@@ -149,6 +82,10 @@ class Reporter:
         self.stop_sent = False
         self.relayed = ""
         self.dots: Dots | None = None
+        self.passed: passed.Passed | None = None  # once there are tests of which only a record is kept
+        self.in_c = not is_off(config)
+        self.make_id: Callable[[str], Any] = passed.node_id_maker() or str
+        passed.prepare()
         self.live: live.Live | None = None
         self.junit = junit.Player(config)
         self.testrunuid = config.getoption("testrunuid", None) or uuid.uuid4().hex
@@ -263,7 +200,11 @@ class Reporter:
         return True
 
     def _read_journal(self) -> None:
-        while records := _native.journal_read():
+        while True:
+            kept = self.dots.take_all() if self.dots is not None else 0
+            records = _native.journal_read()
+            if not records and not kept:
+                break
             for record in records:
                 handler = self.handlers.get(record[0])
                 if handler is not None:
@@ -368,15 +309,23 @@ class Reporter:
         """--nf: the collected ids are known here as in a single process."""
         plugin = self.config.pluginmanager.getplugin("nfplugin")
         if plugin is not None and hasattr(plugin, "cached_nodeids"):
-            plugin.cached_nodeids.update(map(_node_id, self.ids))
+            make_id = passed.node_id_maker()
+            plugin.cached_nodeids.update(map(make_id, self.ids) if make_id else self.ids)
 
     @pytest.hookimpl(trylast=True)
     def pytest_plugin_registered(self) -> None:
         if self.dots is not None:
-            self.dots = Dots.make(self.config, self.live is None)
+            self._look_who_listens()
+
+    def _look_who_listens(self) -> None:
+        if self.dots is not None:
+            self.dots.stop()
+        self.dots = Dots.make(self.config, self.live is None)
+        if self.dots is not None:
+            self.passed = self.dots.keep(self.passed, self.config, self.ids)
 
     def on_node_up(self, _outcome: int, _flags: int, _item: int, slot: int, *rest: Any) -> None:
-        self.dots = Dots.make(self.config, self.live is None)
+        self._look_who_listens()
         if slot in self.announced:
             return
         # All that will come, at once and before any result, as it is with pytest-xdist: plugins count them.
@@ -404,15 +353,21 @@ class Reporter:
         self, _: int, flags: int, item: int, slot: int, start: int, setup: int, call: int, teardown: int, raw: bytes
     ) -> None:
         nodeid = self.ids[item]
+        if self.passed is not None:
+            self.passed.own(item)
         if not flags & _native.RECORD_PLAIN:
             self._play(wire.loads(raw), nodeid, self._node(slot), item)
             return
-        location, keywords = marshal.loads(raw)
-        reports = self._plain_reports(nodeid, location, keywords, start, (setup, call, teardown))
+        if self.in_c:
+            reports = _native.passed_reports(self.make_id(nodeid), start, setup, call, teardown, raw)
+        else:
+            location, keywords = marshal.loads(raw)
+            reports = self._plain_reports(nodeid, location, keywords, start, (setup, call, teardown))
         if self.dots is not None and self.dots.take(nodeid, reports):
             return
         hook = self.config.hook
         node = self._node(slot)
+        location = reports[0].location
         hook.pytest_runtest_logstart(nodeid=nodeid, location=location)
         for report in reports:
             self._log(report, node, item)
@@ -508,6 +463,8 @@ class Reporter:
             self._write_line(text)
             return
         nodeid = self.ids[item]
+        if self.passed is not None:
+            self.passed.own(item)
         path = nodeid.split("::", 1)[0]
         when: Any = "teardown" if flags & _native.RECORD_AFTER else "call"
         report = TestReport(nodeid, (path, None, nodeid), {}, "failed", text, when, duration=rest[2] / 1e9)

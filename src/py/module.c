@@ -77,8 +77,10 @@ static const struct constant constants[] = {
 
 static int native_exec(PyObject *module)
 {
-    PyMethodDef *tables[] = {module_methods,   channel_methods, worker_methods,   plain_methods,     multicall_methods,
-                             template_methods, journal_methods, terminal_methods, collector_methods, collect_methods};
+    PyMethodDef *tables[] = {
+        module_methods,  channel_methods, worker_methods,   plain_methods,     multicall_methods, template_methods,
+        journal_methods, passed_methods,  terminal_methods, collector_methods, collect_methods,
+    };
 
     for (size_t i = 0; i < HS_COUNT(tables); i++)
         if (PyModule_AddFunctions(module, tables[i]) < 0)

@@ -16,6 +16,7 @@ extern PyMethodDef plain_methods[];     /* plain.c: the usual result */
 extern PyMethodDef template_methods[];  /* fork.c: the template's loop */
 extern PyMethodDef journal_methods[];   /* tail.c: the reporter reads the journal */
 extern PyMethodDef terminal_methods[];  /* terminal.c: a worker borrows the terminal */
+extern PyMethodDef passed_methods[];    /* passed.c: tests that passed and have nothing to say */
 extern PyMethodDef collector_methods[]; /* collector.c: what was there before the fork stays out of gc */
 extern PyMethodDef collect_methods[];   /* collect.c: caches and items of collection */
 

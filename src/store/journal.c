@@ -285,3 +285,18 @@ int journal_read(struct journal_reader *r, struct record *record, const void **p
     *payload = bytes;
     return 1;
 }
+
+int journal_read_at(struct journal_reader *r, uint64_t at, struct record *record, const void **payload, struct err *err)
+{
+    struct record head;
+
+    r->at = at;
+    if (at < r->buffer_at || at + sizeof head > r->buffer_at + r->buffer.len)
+        if (fill(r, READ_AHEAD, err) < 0)
+            return -1;
+    if (r->at - r->buffer_at + sizeof head > r->buffer.len)
+        return 0;
+    memcpy(&head, r->buffer.data + (r->at - r->buffer_at), sizeof head);
+    r->serial = head.serial - 1; /* the checksum covers it */
+    return journal_read(r, record, payload, err);
+}

@@ -60,4 +60,11 @@ void journal_reader_close(struct journal_reader *r);
  */
 int journal_read(struct journal_reader *r, struct record *record, const void **payload, struct err *err);
 
+/*
+ * journal_read of the record that begins at `at`, an offset where journal_read has found one before; goes on behind it.
+ * r needs no journal_reader_open, only its fd.
+ */
+int journal_read_at(struct journal_reader *r, uint64_t at, struct record *record, const void **payload,
+                    struct err *err);
+
 #endif
