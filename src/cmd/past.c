@@ -165,10 +165,14 @@ int past_main(const struct past_verb *verb, int argc, char **argv)
     struct err err;
     int code = 0;
 
-    if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0)
+    if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0) {
+        opt_list_release(&rest);
         return cmd_fail(CMD_USAGE, err.text);
-    if (args.help)
+    }
+    if (args.help) {
+        opt_list_release(&rest);
         return print_help(verb);
+    }
     past.limit = args.limit ? args.limit : UINT32_MAX;
     past.json = args.json;
     if (rest.n > 1)

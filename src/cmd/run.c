@@ -238,38 +238,46 @@ static int verify(const char *python, const struct opt_list *rest, char **argv)
     return cmd_fail(CMD_USAGE, "cannot start the interpreter for --verify-against-pytest");
 }
 
-int cmd_run(int argc, char **argv)
+/* rest: what is left for pytest, with a NULL behind it. */
+static int run_with(const struct run_args *args, const struct opt_list *rest, const char *python)
 {
-    struct run_args args = {0};
-    struct opt_list rest = {0};
-    struct str python = STR_INIT;
     struct timeline *timeline = NULL;
     struct err err;
-    int status;
 
-    if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0)
+    if (args->trace_out && !(timeline = timeline_new(args->trace_out, &err)))
         return cmd_fail(CMD_USAGE, err.text);
-    if (args.help)
-        return print_help();
-    opt_list_add(&rest, NULL);
-    rest.n--;
-    python_find(args.python, &python);
-    if (args.verify)
-        return verify(str_text(&python), &rest, argv);
-    if (args.trace_out && !(timeline = timeline_new(args.trace_out, &err)))
-        return cmd_fail(CMD_USAGE, err.text);
-    status = run(
+    return run(
         &(struct run_options){
-            .python = str_text(&python),
-            .pytest_args = (char *const *)(uintptr_t)rest.items,
-            .n_pytest_args = rest.n,
-            .resume = args.resume,
-            .live = !args.plain_screen && can_be_live(),
+            .python = python,
+            .pytest_args = (char *const *)(uintptr_t)rest->items,
+            .n_pytest_args = rest->n,
+            .resume = args->resume,
+            .live = !args->plain_screen && can_be_live(),
             .seed = seed(),
             .reporter_chan = -1,
             .template_chan = -1,
         },
         timeline);
+}
+
+int cmd_run(int argc, char **argv)
+{
+    struct run_args args = {0};
+    struct opt_list rest = {0};
+    struct str python = STR_INIT;
+    struct err err;
+    int status;
+
+    if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0) {
+        status = cmd_fail(CMD_USAGE, err.text);
+    } else if (args.help) {
+        status = print_help();
+    } else {
+        opt_list_add(&rest, NULL);
+        rest.n--;
+        python_find(args.python, &python);
+        status = args.verify ? verify(str_text(&python), &rest, argv) : run_with(&args, &rest, str_text(&python));
+    }
     str_release(&python);
     opt_list_release(&rest);
     return status;
