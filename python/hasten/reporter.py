@@ -6,6 +6,7 @@ process, so that reporting plugins work as in a plain run.
 
 from __future__ import annotations
 
+import array
 import marshal
 import os
 import sys
@@ -20,6 +21,7 @@ from _pytest.terminal import TerminalReporter
 from hasten import _native, companions, junit, live, passed, wire
 from hasten.dots import Dots, is_off
 from hasten.plugin import release_collector, shelter_objects, state
+from hasten.scheduling import Scheduler
 from hasten.xdist import Node, NodeManager
 
 PHASES = ("setup", "call", "teardown")
@@ -76,6 +78,8 @@ class Reporter:
         self.interrupt: dict[str, Any] | None = None
         self.blocked = False
         self.collected = False
+        self.asks = 0
+        self.pending: set[str] = set()  # tests that are to run again after a crash
         self.verbosity = 0
         self.collecting = False  # a line says so and is not ended
         self.ended = False
@@ -165,8 +169,29 @@ class Reporter:
             config.hook.pytest_configure_node(node=node)
             self.nodes[slot] = node
             inputs.append(self._input(node))
+        self._say_what_is_asked()
         fd = _native.blob(wire.dumps(inputs))
         _native.send(self.chan, _native.WIRE_INPUTS, 0, 0, 0, b"", fd)
+        os.close(fd)
+
+    def _say_what_is_asked(self) -> None:
+        """Plugins decide what only this process can ask them: groups (not of copies of all tests), and crashes."""
+        hook = self.config.hook
+        if self.config.option.dist != "each" and hook.pytest_xdist_make_scheduler.get_hookimpls():
+            self.asks |= _native.WIRE_ASKS_GROUPS
+        if hook.pytest_handlecrashitem.get_hookimpls():
+            self.asks |= _native.WIRE_ASKS_CRASHES
+        _native.send(self.chan, _native.WIRE_ASKS, 0, self.asks)
+
+    def _send_groups(self, marks: dict[int, str]) -> None:
+        if not self.ids or not self.asks & _native.WIRE_ASKS_GROUPS:
+            return
+        scheduler = Scheduler(self.config)
+        groups = scheduler.groups(self.ids, marks)
+        if scheduler.note:
+            self._write_line(f"hasten: pytest_xdist_make_scheduler: {scheduler.note}")
+        fd = _native.blob((groups or array.array("I", [0])).tobytes())
+        _native.send(self.chan, _native.WIRE_GROUPS, 0, int(groups is not None), 0, b"", fd)
         os.close(fd)
 
     def _input(self, node: Node) -> dict[str, Any]:
@@ -277,6 +302,7 @@ class Reporter:
         self.session.testscollected = len(self.ids)
         self._update_cached_ids()
         self._show_collected(data)
+        self._send_groups(data["marks"])
 
     def _show_collected(self, data: dict[str, Any]) -> None:
         """What template or worker have collected: once, though each early worker may tell of it."""
@@ -468,14 +494,22 @@ class Reporter:
         path = nodeid.split("::", 1)[0]
         when: Any = "teardown" if flags & _native.RECORD_AFTER else "call"
         report = TestReport(nodeid, (path, None, nodeid), {}, "failed", text, when, duration=rest[2] / 1e9)
-        self.config.hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=self)
+        if not flags & _native.RECORD_AFTER:  # else the test itself has its result
+            self._ask_about_crash(item, nodeid, report)
         self.config.hook.pytest_runtest_logstart(nodeid=nodeid, location=report.location)
         self._log(report, self._node(slot), item)
         self.config.hook.pytest_runtest_logfinish(nodeid=nodeid, location=report.location)
 
+    def _ask_about_crash(self, item: int, nodeid: str, report: TestReport) -> None:
+        self.pending.discard(nodeid)
+        self.config.hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=self)
+        if self.asks & _native.WIRE_ASKS_CRASHES:
+            again = nodeid in self.pending
+            _native.send(self.chan, _native.WIRE_CRASH_SEEN, 0, item, int(again))
+
     def mark_test_pending(self, nodeid: str) -> None:
-        """pytest_handlecrashitem may ask for another run of a crashed test: not supported, the crash stands."""
-        self._write_line(f"hasten: {nodeid} is not run again after its crash")
+        """pytest_handlecrashitem asks for another run of the test that has killed its worker."""
+        self.pending.add(nodeid)
 
     def on_extra(self, _outcome: int, _flags: int, _item: int, slot: int, *rest: Any) -> None:
         self._play(wire.loads(rest[-1]), "", self.nodes.get(slot))

@@ -386,9 +386,17 @@ class Template:
             "n_collected": self.n_collected,
             "deselected": self.deselected,
             "blocked": blocked,
+            "marks": self._marks(session),
             "shouldfail": session.shouldfail,
             "shouldstop": session.shouldstop,
         }
+
+    def _marks(self, session: pytest.Session) -> dict[int, str]:
+        """--dist loadgroup: the group of each test that has one, for a plugin's scheduler."""
+        if getattr(self.config.option, "hasten_dist", "") != "loadgroup":
+            return {}
+        groups = ((i, _marked_group(item)) for i, item in enumerate(session.items))
+        return {i: group for i, group in groups if group}
 
     def tell_collected(self, chan: int) -> None:
         """Collection ends with an exception (a usage error, a hook's): pytest counts all the same, if it got there."""
@@ -441,10 +449,8 @@ class _Columns:
     def _group(self, item: pytest.Item, nodeid: str) -> str:
         if self.dist != "loadgroup":
             return _GROUP_OF[self.dist](nodeid)
-        names = set()
-        for mark in item.iter_markers("xdist_group"):
-            names.add(str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")))
-        return "@" + "_".join(sorted(names)) if names else nodeid
+        group = _marked_group(item)
+        return f"@{group}" if group else nodeid
 
     def _affinity(self, item: pytest.Item, nodeid: str, path: str) -> int:
         info = getattr(item, "_fixtureinfo", None)
@@ -471,6 +477,13 @@ class _Columns:
         if not 0 < seconds * 1000 < NO_LIMIT:  # 0, as with pytest-timeout: none, whatever --timeout says
             return NO_LIMIT
         return max(1, int(seconds * 1000))
+
+
+def _marked_group(item: pytest.Item) -> str:
+    names = set()
+    for mark in item.iter_markers("xdist_group"):
+        names.add(str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")))
+    return "_".join(sorted(names))
 
 
 def _widest_scope(info: Any) -> str:

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from hasten.scheduling import SUBMODULES
+
 DIST_MODES = ("each", "load", "loadscope", "loadfile", "loadgroup", "worksteal", "no")
 IGNORED_OPTIONS = ("px", "rsyncdir", "rsyncignore", "maxschedchunk")
 
@@ -253,6 +255,9 @@ def testrun_uid(request: pytest.FixtureRequest) -> str:
     return uuid.uuid4().hex
 
 
+MODULES = frozenset(["xdist", "xdist.plugin", "xdist.scheduler", *(f"xdist.scheduler.{name}" for name in SUBMODULES)])
+
+
 class Finder(importlib.abc.MetaPathFinder):
     """Serves ``import xdist`` where pytest-xdist is not installed.
 
@@ -260,7 +265,7 @@ class Finder(importlib.abc.MetaPathFinder):
     """
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-        if name not in ("xdist", "xdist.plugin"):
+        if name not in MODULES:
             return None
         frame: types.FrameType | None = sys._getframe(1)
         while frame is not None:
@@ -270,11 +275,15 @@ class Finder(importlib.abc.MetaPathFinder):
             if not module.startswith("importlib"):
                 break
             frame = frame.f_back
-        return importlib.util.spec_from_loader(name, Loader(), is_package=name == "xdist")
+        return importlib.util.spec_from_loader(name, Loader(), is_package=name in ("xdist", "xdist.scheduler"))
 
 
 class Loader(importlib.abc.Loader):
     def exec_module(self, module: types.ModuleType) -> None:
+        if module.__name__.startswith("xdist.scheduler"):
+            for scheduler in SUBMODULES.values():
+                setattr(module, scheduler.__name__, scheduler)
+            return
         for name in ("is_xdist_worker", "is_xdist_controller", "is_xdist_master", "get_xdist_worker_id"):
             setattr(module, name, globals()[name])
         module.__version__ = "3.8.0"  # type: ignore[attr-defined]

@@ -101,7 +101,7 @@ void finish_look(struct run *run)
 {
     struct record record = {.type = RECORD_END, .item = RECORD_NO_ITEM, .slot = RECORD_NO_SLOT};
 
-    if (run->ended || !run->has_journal || pool_live(run) || collects(run))
+    if (run->ended || !run->has_journal || pool_live(run) || collects(run) || answers_awaited(run))
         return;
     if (!run->quit_ns && runs_on(run)) /* told to end, a template starts nobody any more */
         return;

@@ -31,6 +31,9 @@ static const struct rule {
     [WIRE_INPUTS] = {.from = FROM_REPORTER, .with_fd = true},
     [WIRE_STOP] = {.from = FROM_REPORTER},
     [WIRE_PLAIN] = {.from = FROM_REPORTER},
+    [WIRE_ASKS] = {.from = FROM_REPORTER, .configured = true},
+    [WIRE_GROUPS] = {.from = FROM_REPORTER, .with_fd = true, .configured = true},
+    [WIRE_CRASH_SEEN] = {.from = FROM_REPORTER, .configured = true},
     [WIRE_BYE] = {.from = FROM_REPORTER},
     [WIRE_CATALOG] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
     [WIRE_COLLECTED] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
@@ -121,6 +124,9 @@ static int on_catalog(struct run *run, int fd, bool nothing, struct err *err)
     if (run->options->resume && results_resume(run, err) < 0)
         return -1;
     if (nothing || !results_missing(run) || atomic_load(&run->segment.head->stop))
+        return 0;
+    run->waits_for_groups = (run->asks & WIRE_ASKS_GROUPS) != 0;
+    if (run->waits_for_groups)
         return 0;
     return schedule_plan(run, err);
 }
@@ -234,6 +240,8 @@ static int handle_peer(struct run *run, const struct news *news, struct err *err
     case WIRE_CATALOG:
         has_collected(run, news);
         return on_catalog(run, news->fd, news->msg.a != 0, err);
+    case WIRE_GROUPS:
+        return answers_groups(run, news->fd, news->msg.a != 0, err);
     case WIRE_COLLECTED:
         write_down(run, RECORD_EXTRA, news->fd);
         return 0;
@@ -259,6 +267,10 @@ static void handle_event(struct run *run, const struct news *news)
 
     if (msg->type == WIRE_STOP && run->configured)
         atomic_store(&run->segment.head->stop, 1);
+    else if (msg->type == WIRE_ASKS)
+        run->asks = msg->a;
+    else if (msg->type == WIRE_CRASH_SEEN)
+        answers_crash(run, msg->a, msg->b == WIRE_CRASH_AGAIN);
     else if (msg->type == WIRE_BYE)
         run->said_bye = true;
     else if (msg->type == WIRE_FORKED && on_forked(run, msg->slot, msg->a) < 0)

@@ -104,7 +104,7 @@ void pool_send_plans(struct run *run)
 {
     const struct chan_msg quit = {.type = WIRE_QUIT};
 
-    if (!run->early || !run->has_catalog || !gather(run))
+    if (!run->early || !run->has_catalog || !gather(run) || (run->waits_for_groups && answers_awaited(run)))
         return;
     for (uint32_t i = 0; i < run->n_used; i++) {
         struct worker *worker = &run->workers[i];
@@ -240,11 +240,28 @@ static void node_down(struct run *run, uint32_t slot, const char *text)
     results_add(run, &record, text);
 }
 
+bool pool_may_restart(struct run *run, uint32_t slot)
+{
+    char text[96];
+
+    if (run->n_restarts < run->config.max_restarts) {
+        run->n_restarts++;
+        return true;
+    }
+    run->gave_up = true;
+    if (run->config.max_restarts == 0 && slot != RECORD_NO_SLOT)
+        snprintf(text, sizeof text, "worker gw%u crashed and worker restarting disabled", slot);
+    else
+        snprintf(text, sizeof text, "maximum crashed workers reached: %u", run->config.max_restarts);
+    atomic_store_explicit(&run->segment.head->stop, 1, memory_order_relaxed);
+    results_interrupt(run, "shouldfail", text);
+    return false;
+}
+
 /* After a death: somebody else, while there is something left to run. */
 static void replace(struct run *run, uint32_t slot)
 {
     const bool stopping = atomic_load_explicit(&run->segment.head->stop, memory_order_relaxed) != 0;
-    char text[96];
 
     if (stopping || run->ended || (run->has_catalog ? !results_missing(run) : !run->early))
         return;
@@ -254,17 +271,8 @@ static void replace(struct run *run, uint32_t slot)
                           "hasten: the workers died while they collected (see above); no test was run");
         return;
     }
-    if (run->n_restarts >= run->config.max_restarts) {
-        run->gave_up = true;
-        if (run->config.max_restarts == 0)
-            snprintf(text, sizeof text, "worker gw%u crashed and worker restarting disabled", slot);
-        else
-            snprintf(text, sizeof text, "maximum crashed workers reached: %u", run->config.max_restarts);
-        atomic_store_explicit(&run->segment.head->stop, 1, memory_order_relaxed);
-        results_interrupt(run, "shouldfail", text);
+    if (!pool_may_restart(run, slot))
         return;
-    }
-    run->n_restarts++;
     launch_note(run, "replacing crashed worker gw%u", slot);
     pool_start(run);
 }

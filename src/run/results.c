@@ -159,6 +159,14 @@ void results_drain_all(struct run *run)
             results_drain(run, i);
 }
 
+static void count_failure(struct segment_head *head)
+{
+    const uint32_t n = 1 + atomic_fetch_add_explicit(&head->n_failed, 1, memory_order_relaxed);
+
+    if (head->max_fail && n >= head->max_fail)
+        atomic_store_explicit(&head->stop, 1, memory_order_relaxed);
+}
+
 void results_crash(struct run *run, uint32_t slot, uint32_t item, enum record_outcome outcome, const char *text)
 {
     const struct slot *shared = segment_slot(&run->segment, slot);
@@ -174,12 +182,12 @@ void results_crash(struct run *run, uint32_t slot, uint32_t item, enum record_ou
         .start_ns = started && now > started ? clock_wall_ns() - (now - started) : clock_wall_ns(),
         .call_ns = started && now > started ? now - started : 0,
     };
-    struct segment_head *head = run->segment.head;
-    const uint32_t n = 1 + atomic_fetch_add_explicit(&head->n_failed, 1, memory_order_relaxed);
 
-    if (head->max_fail && n >= head->max_fail)
-        atomic_store_explicit(&head->stop, 1, memory_order_relaxed);
+    if (!(run->asks & WIRE_ASKS_CRASHES))
+        count_failure(run->segment.head);
     results_add(run, &record, text);
+    if (!(record.flags & RECORD_AFTER))
+        answers_ask_crash(run, item);
 }
 
 uint32_t results_missing(const struct run *run)

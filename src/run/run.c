@@ -272,6 +272,8 @@ void run_release(struct run *run)
     free(run->workers);
     free(run->result);
     free(run->attempts);
+    free(run->unanswered);
+    free(run->groups);
     free(run->phases);
     remember_close(run);
     free(run->expected_ns);

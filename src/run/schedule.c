@@ -27,6 +27,7 @@ int schedule_open(struct run *run, int catalog_fd, struct err *err)
     run->has_catalog = true;
     run->result = hs_alloc(n);
     run->attempts = hs_alloc(n);
+    run->unanswered = hs_alloc(n);
     run->phases = hs_alloc(n * sizeof *run->phases);
     run->expected_ns = hs_alloc(n * sizeof *run->expected_ns);
     remember_expect(run);
@@ -40,7 +41,8 @@ static enum plan_mode mode_of(const struct run *run)
 {
     if (run->n_workers == 1)
         return PLAN_IN_ORDER;
-    if (run->catalog.n_groups > 1) /* --dist, or the template has found tests that depend on each other */
+    if (run->groups ||
+        run->catalog.n_groups > 1) /* --dist, or the template has found tests that depend on each other */
         return PLAN_GROUPS;
     if (run->config.in_order)
         return PLAN_IN_ORDER;
@@ -66,8 +68,10 @@ static int make_plan(struct run *run, struct plan *plan, const uint32_t *left, u
     for (uint32_t i = 0; i < n; i++) {
         const struct catalog_item *c = &run->catalog.items[left[i]];
 
-        items[i] = (struct plan_item){
-            .expected_ns = run->expected_ns[left[i]], .file = c->file, .group = c->group, .affinity = c->affinity};
+        items[i] = (struct plan_item){.expected_ns = run->expected_ns[left[i]],
+                                      .file = c->file,
+                                      .group = run->groups ? run->groups[left[i]] : c->group,
+                                      .affinity = c->affinity};
     }
     code = plan_make(plan, items, n, &options, err);
     free(items);

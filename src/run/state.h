@@ -118,6 +118,11 @@ struct run {
     uint8_t *result;       /* owned, per item: enum record_outcome, 0 while there is none */
     uint8_t *attempts;     /* owned, per item: how often it was handed out again */
     struct phases *phases; /* owned, per item */
+    uint64_t asks;         /* enum wire_asks */
+    bool waits_for_groups; /* tests are collected and not yet planned */
+    uint32_t *groups;      /* owned, per item; NULL: the catalog's */
+    uint8_t *unanswered;   /* owned, per item: a crash that the reporter has not yet seen */
+    uint32_t n_unanswered;
     uint32_t n_done;
     uint32_t n_outcome[OUTCOME_COUNT];
     uint32_t n_free; /* first position of the table not in use */
@@ -158,6 +163,12 @@ int schedule_open(struct run *run, int catalog_fd, struct err *err);
 int schedule_plan(struct run *run, struct err *err);
 uint32_t schedule_again(struct run *run); /* hands out what has no result; how many tests */
 
+/* answers.c */
+int answers_groups(struct run *run, int fd, bool any, struct err *err);
+void answers_ask_crash(struct run *run, uint32_t item);
+void answers_crash(struct run *run, uint64_t item, bool again);
+bool answers_awaited(const struct run *run); /* the reporter has something to decide before this run may end */
+
 /* results.c */
 int results_open(struct run *run, struct err *err);
 void results_drain(struct run *run, uint32_t slot);
@@ -195,7 +206,8 @@ void pool_forked(struct run *run, uint32_t slot, int pid);
 void pool_reap(struct run *run, uint32_t slot, int status);
 void pool_look(struct run *run); /* limits of time and memory, stopped workers, lost template */
 uint32_t pool_live(const struct run *run);
-bool pool_debugs(const struct run *run); /* a debugger holds one of them */
+bool pool_debugs(const struct run *run);               /* a debugger holds one of them */
+bool pool_may_restart(struct run *run, uint32_t slot); /* counts one; false: too many, and the run stops */
 void pool_signal(struct run *run, int signal);
 void pool_send_plans(struct run *run); /* to workers that have collected for themselves, once all have */
 void pool_remove_stack(const struct run *run, uint32_t slot);

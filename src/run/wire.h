@@ -14,6 +14,9 @@ enum wire_type {
     WIRE_INPUTS,     /* fd: pickled list of workerinput, one for each slot. S passes it on to Z */
     WIRE_STOP,       /* start no more tests; data: why */
     WIRE_PLAIN,      /* this process runs everything itself; data: why */
+    WIRE_ASKS,       /* a: enum wire_asks, before WIRE_INPUTS: what this side answers when the run has come so far */
+    WIRE_GROUPS,     /* fd: u32 for each test of the catalog: its group; a: 0 when there are none after all */
+    WIRE_CRASH_SEEN, /* a: item whose crash was reported; b: enum wire_crash */
     WIRE_BYE,        /* pytest has come to its end and this process leaves with the status that it gave */
     /* Z or W -> S */
     WIRE_CATALOG,   /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do);
@@ -34,5 +37,12 @@ enum wire_type {
     WIRE_JOURNAL, /* fd: the journal; replaces an earlier one at the same offsets */
     WIRE_ADVANCE, /* a: valid bytes of the journal */
 };
+
+enum wire_asks {
+    WIRE_ASKS_GROUPS = 1,  /* WIRE_GROUPS follows the catalog: a plugin's scheduler decides what stays together */
+    WIRE_ASKS_CRASHES = 2, /* WIRE_CRASH_SEEN follows every crash; --maxfail counts crashes there */
+};
+
+enum wire_crash { WIRE_CRASH_STANDS, WIRE_CRASH_AGAIN };
 
 #endif
