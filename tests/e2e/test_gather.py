@@ -89,8 +89,9 @@ def pytest_sessionfinish(session):
         wait("await_template", "reported")
         open("saved", "w").close()
     else:
+        said = "with " + str(os.path.exists("saved"))
         with open("reported", "w") as f:
-            f.write("with " + str(os.path.exists("saved")))
+            f.write(said)
 """
 )
 
@@ -144,3 +145,59 @@ def test_the_template_has_ended_before_workers_start_early(
     assert run.events("early"), run.describe()
     assert run.status == 0, run.describe()
     assert "4 passed" in run.out, run.describe()
+
+
+LEAVES = (
+    WAIT
+    + """
+import atexit
+
+def leave(name):
+    open(name, "w").close()
+
+def pytest_configure(config):
+    if own_id(config) is None or START == "template":
+        return
+    atexit.register(leave, "exit of " + str(os.environ["PYTEST_XDIST_WORKER"]))
+
+@pytest.fixture(scope="session", autouse=True)
+def every_worker(worker_id):
+    if START == "template":  # what was registered before a fork is the template's
+        atexit.register(leave, "exit of " + worker_id)
+    yield
+    leave("fixtures of " + worker_id)
+
+def pytest_sessionfinish(session):
+    if own_id(session.config):
+        if own_id(session.config) == "gw1":
+            wait("worker_end")  # of the other one: nobody else is there
+        leave("session of " + os.environ["PYTEST_XDIST_WORKER"])
+        session.config.workeroutput["left"] = os.environ["PYTEST_XDIST_WORKER"]
+    else:
+        with open("reported", "w") as f:
+            f.write("\\n".join(sorted([*os.listdir("."), *DOWN])))
+
+def pytest_unconfigure(config):
+    if own_id(config):
+        leave("configuration of " + os.environ["PYTEST_XDIST_WORKER"])
+
+DOWN = []
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error):
+    DOWN.append("output of " + node.workeroutput["left"])
+"""
+)
+
+
+@pytest.mark.parametrize("start", ["template", "early", "spawn"])
+def test_what_workers_leave_when_they_end_is_there_before_the_report(
+    start: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
+    folder = suite({"conftest.py": f"START = {start!r}\n" + LEAVES, "test_m.py": MAKES.replace("made/", "made-")})
+    run = run_hasten(folder, "-n", "2", "--start", start, "--dist", "each")
+    assert run.status == 0, run.describe()
+    found = set((folder / "reported").read_text().split("\n"))
+    for own in ("gw0", "gw1"):
+        wanted = {f"{what} of {own}" for what in ("fixtures", "session", "configuration", "exit", "output")}
+        assert wanted <= found, run.describe()

@@ -136,20 +136,21 @@ def test_a_late_worker_keeps_what_the_others_have_saved(
     assert found(result) == {"first", "second"}, result.text()
 
 
-def test_data_of_a_run_without_tests_is_there_before_the_report(plugin_python: str, tmp_path: Path) -> None:
-    """The template alone has measured anything: what imports ran. It saves that when it ends."""
-    slow = """
-        import waiting, pytest
+SLOW = """
+    import waiting, pytest
 
-        @pytest.hookimpl(wrapper=True, trylast=True)
-        def pytest_runtestloop(session):
-            result = yield
-            if hasattr(session.config, "workerinput"):
-                waiting.wait(lambda: waiting.has("await_template") or waiting.has("reporter_end"))
-            return result
-    """
-    files = {"waiting.py": WAITING, "shop.py": SHOP, "conftest.py": "import shop\n" + slow.replace("\n        ", "\n"),
-             "test_every.py": EVERY}  # fmt: skip
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_runtestloop(session):
+        result = yield
+        if hasattr(session.config, "workerinput"):
+            waiting.wait(lambda: waiting.has("await_template") or waiting.has("reporter_end"))
+        return result
+"""
+
+
+def test_data_of_a_run_without_tests_is_there_before_the_report(plugin_python: str, tmp_path: Path) -> None:
+    """The template alone has measured anything: what ran when test files were imported. It saves that when it ends."""
+    files = {"waiting.py": WAITING, "shop.py": SHOP, "conftest.py": SLOW, "test_every.py": EVERY}
     args = ("--cov=shop", "--cov-report=json", "-k", "no_such_test", "--override-ini=pythonpath=.")
     case = Case("cov", ("pytest_cov",), files, args=args, env={"HASTEN_TRACE": str(tmp_path / "trace")})
     result = run(case, plugin_python, "template", tmp_path / "suite")
