@@ -236,6 +236,7 @@ def _choose(config: pytest.Config) -> None:
         _show_nobody(option)
         if state.reporter_chan >= 0:
             _native.send(state.reporter_chan, _native.WIRE_PLAIN, 0, 0, 0, plan.plain.encode())
+            _to_foreground()
         return
     state.n_workers = plan.n_workers
     alarm = state.watch.before_split() if state.watch else None
@@ -250,6 +251,15 @@ def _choose(config: pytest.Config) -> None:
         _native.send(state.reporter_chan, _native.WIRE_EARLY, 0, 0, 0, alarm.encode("utf-8", "replace")[:4000])
     else:
         _split()
+
+
+def _to_foreground() -> None:
+    """Everything happens in this process: where the program draws no screen, the terminal's keys are for it."""
+    if state.started_by_program and not state.live:
+        try:
+            os.setpgid(0, os.getpgid(os.getppid()))
+        except OSError:
+            pass  # in another session: whoever has made it knows why
 
 
 def _has_auto_hook(config: pytest.Config) -> bool:

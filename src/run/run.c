@@ -65,7 +65,9 @@ static void read_signals(struct run *run)
         } else if (signal == SIGTSTP) {
             run->watcher->suspend(run->watcher->self);
         } else if (signal == SIGINT && run->plain) {
-            kill(run->reporter.pid, SIGINT);
+            /* A key's signal has reached it by itself where it shares our terminal and group. */
+            if (info.ssi_code != SI_KERNEL || getpgid(run->reporter.pid) != getpgrp())
+                kill(run->reporter.pid, SIGINT);
             run->n_interrupts++;
         } else if (signal == SIGINT) {
             if (run->n_interrupts++ == 0)

@@ -395,8 +395,11 @@ def test_a_debugger_in_a_worker_gets_the_keys(suite, on_terminal):
     assert "2 passed" in terminal.text
 
 
-def test_a_debugger_gets_the_keys(suite, on_terminal):
-    terminal = on_terminal(suite({"test_a.py": "def test_a():\n    value = 6\n    assert 0\n"}), "-n0", "--pdb")
+@pytest.mark.parametrize("env", [{}, {"CI": "true"}], ids=["live", "not-live"])
+def test_a_debugger_gets_the_keys(suite, on_terminal, env):
+    terminal = on_terminal(
+        suite({"test_a.py": "def test_a():\n    value = 6\n    assert 0\n"}), "-n0", "--pdb", env=env
+    )
     terminal.wait_for("(Pdb)")
     terminal.type("p value * 7\r")
     terminal.wait_for("42")
@@ -460,3 +463,13 @@ def test_without_a_terminal_a_question_has_no_answer_as_in_pytest(suite, run_has
     assert run_hasten(suite({"test_a.py": tests}), "-n2", "-s").status == 0
     run = run_hasten(suite({"test_a.py": "def test_a(): input()\ndef test_b(): pass\n"}), "-n2")
     assert "reading from stdin while output is captured" in run.out
+
+
+def test_ctrl_c_of_one_process_is_pytests(suite, on_terminal):
+    tests = "import time\ndef test_a():\n    print('it runs', flush=True)\n    time.sleep(1000)\n"
+    terminal = on_terminal(suite({"test_a.py": tests}), "-n0", "-s", env={"CI": "true"})
+    terminal.wait_for("it runs")
+    terminal.type("\x03")
+    assert terminal.finish().status == 2
+    assert terminal.text.count("! KeyboardInterrupt !") == 1
+    assert "test_a.py:4: KeyboardInterrupt" in terminal.text
