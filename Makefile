@@ -88,7 +88,7 @@ tsan: dev ## C units under ThreadSanitizer
 	TSAN_OPTIONS=halt_on_error=1:allocator_may_return_null=1 $(MESON) test -C build/tsan --print-errorlogs
 
 memcheck: dev ## C units under valgrind
-	$(MESON) test -C build/dev --print-errorlogs --timeout-multiplier 10 \
+	HASTEN_TEST_SLOWER=30 $(MESON) test -C build/dev --print-errorlogs --timeout-multiplier 10 --no-suite fuzz \
 		--wrapper 'valgrind -q --error-exitcode=3 --leak-check=full --errors-for-leak-kinds=definite'
 
 fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name; what it finds stays in build/fuzz/found

@@ -104,3 +104,11 @@ void scratch_remove(char *path)
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
     free(path);
 }
+
+uint64_t harness_slower(void)
+{
+    const char *text = getenv("HASTEN_TEST_SLOWER");
+    const uint64_t times = text ? strtoull(text, NULL, 10) : 1;
+
+    return times ? times : 1;
+}

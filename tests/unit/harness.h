@@ -46,4 +46,7 @@ void clock_resume(void);
 char *scratch_make(void);
 void scratch_remove(char *path);
 
+/* How many times slower this process is than by itself (HASTEN_TEST_SLOWER, set by `make memcheck`); for limits of time. */
+uint64_t harness_slower(void);
+
 #endif

@@ -22,14 +22,14 @@ struct play {
     struct run_totals totals;
     int reporter;
     int template;
-    char rootdir[64];
+    char *rootdir; /* owned */
 };
 
 static void open_play(struct play *play)
 {
     int ends[2];
 
-    *play = (struct play){.options = {.reporter_chan = -1, .template_chan = -1}, .rootdir = "/tmp/hasten-test-XXXXXX"};
+    *play = (struct play){.options = {.reporter_chan = -1, .template_chan = -1}, .rootdir = scratch_make()};
     play->run = (struct run){.options = &play->options,
                              .watcher = &play->watcher,
                              .totals = &play->totals,
@@ -40,7 +40,6 @@ static void open_play(struct play *play)
                              .catalog_fd = -1,
                              .pty = -1,
                              .pty_slave = -1};
-    assert_non_null(mkdtemp(play->rootdir));
     assert_int_equal(chan_pair(ends), 0);
     play->run.reporter.chan = ends[0];
     play->reporter = ends[1];
@@ -51,8 +50,6 @@ static void open_play(struct play *play)
 
 static void close_play(struct play *play)
 {
-    char command[96];
-
     run_close_fd(&play->run.reporter.chan);
     run_close_fd(&play->run.template.chan);
     run_close_fd(&play->reporter);
@@ -62,8 +59,7 @@ static void close_play(struct play *play)
     if (play->run.catalog_map)
         shm_unmap(play->run.catalog_map, play->run.catalog_size);
     run_release(&play->run);
-    snprintf(command, sizeof command, "rm -r '%s'", play->rootdir);
-    assert_int_equal(system(command), 0);
+    scratch_remove(play->rootdir);
 }
 
 static int say(struct play *play, enum sender from, struct chan_msg msg, const char *text, int fd)
@@ -78,7 +74,7 @@ static int say(struct play *play, enum sender from, struct chan_msg msg, const c
 
 static void configure(struct play *play)
 {
-    char text[160];
+    char text[4200];
 
     snprintf(text, sizeof text, "workers=2\nmax_restarts=4000000000\ndist=load\nrootdir=%s\n", play->rootdir);
     assert_int_equal(say(play, FROM_REPORTER, (struct chan_msg){.type = WIRE_CONFIG}, text, -1), 0);
