@@ -107,6 +107,19 @@ fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name; 
 fuzz-suites: dev ## random suites under plain pytest and hasten, N of them (N=1000) from number SEED on (SEED=1000); kept: build/fuzz-suites
 	$(PY) tests/suites/generator --seeds $(SEED)-$$(($(SEED) + $(N) - 1)) $(ARGS)
 
+# Quick and wide; all of tests/e2e by E2E=tests/e2e.
+E2E ?= $(addprefix tests/e2e/test_,ends.py history.py input.py kills.py options.py screen.py starts.py trace_out.py)
+
+coverage: dev ## lines of src/ that C units, tests/python and E2E run; a table
+	$(MESON) setup $$(test -f build/cov/build.ninja && echo --reconfigure) build/cov -Db_coverage=true >/dev/null
+	$(IN_VENV) ninja -C build/cov -j $(JOBS) --quiet
+	find build/cov -name '*.gcda' -delete
+	status=0; $(PY) tools/develop.py build/cov; \
+	$(MESON) test -C build/cov --print-errorlogs --num-processes $(JOBS) || status=1; \
+	$(PYTEST) -q tests/python $(E2E) || status=1; \
+	$(PY) tools/develop.py build/dev; \
+	$(PY) tools/coverage.py build/cov; exit $$status
+
 tidy: $(VENV)/.lint dev ## clang-tidy over src/ with build/dev's commands
 	git ls-files 'src/*.c' | $(IN_VENV) xargs -P $(JOBS) -n 4 clang-tidy --quiet -p build/dev
 
