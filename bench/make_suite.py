@@ -7,6 +7,9 @@ make_suite.py uneven FOLDER [--scale 1]        300 tests that burn 21.6 s of CPU
 make_suite.py uneven-sleep FOLDER [--scale 1]  the same, asleep: scheduling without the noise of a busy machine
 make_suite.py heavy FOLDER [--generated]       340 tests behind a slow import: numpy, pandas and sqlalchemy if all
                                                are there, else (or with --generated) a package made for it
+
+--hold S: every worker stays for S seconds after its last test, so that all are there at one moment, with all that
+their tests touched; plain pytest does not wait.
 """
 
 import argparse
@@ -17,19 +20,33 @@ import sys
 UNEVEN_TESTS, UNEVEN_TOTAL_S, GIANTS, GIANT_S = 300, 21.6, 3, 2.0
 
 
-def main():
+def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=list(KINDS))
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--tests", type=int)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies the durations of the uneven suites")
     parser.add_argument("--generated", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--hold", type=float, metavar="S")
+    options = parser.parse_args(arguments)
     if options.folder.exists() and any(options.folder.iterdir()):
         parser.error(f"{options.folder} is not empty")
     write(options.folder / "pytest.ini", "[pytest]\n")
     KINDS[options.kind](options)
+    if options.hold:
+        with open(options.folder / "conftest.py", "a", encoding="utf-8") as conftest:
+            conftest.write(HOLD.format(seconds=options.hold))
     return 0
+
+
+HOLD = """
+
+def pytest_sessionfinish(session):
+    import time
+
+    if hasattr(session.config, "workerinput"):
+        time.sleep({seconds})
+"""
 
 
 def write(path, text):

@@ -54,6 +54,11 @@ def command(cache, suite, runner, workers):
     return pytest + (["-n", str(workers)] if runner == "xdist" else [])
 
 
+def program(cache, suite, runner):
+    """The path of the first of those words."""
+    return pathlib.Path(command(cache, suite, runner, 1)[0])
+
+
 def environment(cache, suite, runner, tmp, seed):
     """A suite's own clean environment: nothing of the caller's but what is meant for hasten."""
     kind = runner if runner in ("hasten", *PEERS) else "plain"

@@ -252,3 +252,9 @@ class Stamp:
     def __exit__(self, kind, value, trace):
         if kind is None:
             self.path.write_text(self.text)
+
+
+def install_libraries(cache, folder, names):
+    """Puts distributions into a folder that is to go on PYTHONPATH."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _pip(cache, "install", "-c", CONSTRAINTS, "--target", folder, *names)

@@ -43,14 +43,17 @@ class Log:
 
 
 class Timing:
-    """One suite's measurement. options: workers, pairs, peer_pairs, memory (bool), resume (bool)."""
+    """One suite's measurement. options: workers, pairs, peer_pairs, memory (bool), resume (bool).
+
+    A name is a runner's, or `runner:N` for N workers instead of options.workers.
+    """
 
     def __init__(self, cache, suite, names, options):
         self.cache, self.suite, self.options = cache, suite, options
-        self.names = [name for name in names if name not in PEERS or suite.peers]
+        self.names = [name for name in names if suite.peers or _runner(name) not in PEERS]
         self.reference = self.names[0]
         self.counts, self.says, self.limit_s = {}, {}, runner.TIMEOUT_S
-        self.missing = [n for n in self.names if not cache.environment(suite, n).exists() and n in ("hasten", *PEERS)]
+        self.processes = {}  # of each runner's run with memory sampled: measure.Run.processes
         key = {"workers": options.workers, "hasten": _digest(cache, suite), "suite": suite.version}
         self.log = Log(cache.folder(suite) / "runs" / f"timing-{options.workers}.jsonl", key, options.resume)
 
@@ -61,19 +64,20 @@ class Timing:
         for number in range(self.options.pairs):
             turn = number % max(1, len(good))
             for name in good[turn:] + good[:turn]:
-                if name not in PEERS or number < self.options.peer_pairs:
+                if _runner(name) not in PEERS or number < self.options.peer_pairs:
                     found[name].append(self._once(name, f"round {number}"))
         table = ab.summary(found, self.reference)
         for name in good:
             if self.options.memory:
-                table[name]["pss_bytes"] = self._once(name, "memory", memory=True).pss_bytes
+                run = self._once(name, "memory", memory=True)
+                table[name]["pss_bytes"], self.processes[name] = run.pss_bytes, run.processes
         for name in set(self.says) & set(table):
             del table[name]
         return table | {name: {"says": said} for name, said in self.says.items()}
 
     def _try(self, name):
         """The unmeasured run that warms caches; whether it says what the reference says."""
-        if name in self.missing:
+        if not runner.program(self.cache, self.suite, _runner(name)).exists():
             self.says[name] = "not prepared"
             return False
         found = self._once(name, "warm")
@@ -89,18 +93,10 @@ class Timing:
 
     def _run(self, name, memory):
         traces = runner.Traces(self.cache, self.suite, f"{name}-time")
-        workers = self.options.workers
-        found = runner.run(
-            self.cache,
-            self.suite,
-            name,
-            workers,
-            1,
-            "only",
-            traces,
-            memory,
-            limit_s=self.limit_s * (2 if memory else 1),
-        )
+        workers = int(name.partition(":")[2] or self.options.workers)
+        limit_s = self.limit_s * (2 if memory else 1)  # sampling slows a run down
+        how = {"how": "only", "traces": traces, "memory": memory, "limit_s": limit_s}
+        found = runner.run(self.cache, self.suite, _runner(name), workers, **how)
         traces.keep()
         counts = last_line(traces.output.read_text(encoding="utf-8", errors="replace"))
         return found, counts | {"exit": found.status}
@@ -117,6 +113,10 @@ class Timing:
 
     def _reference_s(self):
         return self.log.known[f"{self.reference} warm"]["run"]["wall_s"]
+
+
+def _runner(name):
+    return name.partition(":")[0]
 
 
 def _comparable(counts):
