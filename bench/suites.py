@@ -12,6 +12,7 @@ cache/
   <suite>/runs/            what the last runs of each runner left; home/ is their home
 """
 
+import atexit
 import contextlib
 import dataclasses
 import fcntl
@@ -187,9 +188,10 @@ def build_wheel(cache, hasten):
     path = pathlib.Path(hasten).resolve()
     if path.is_file():
         return path
-    shutil.rmtree(cache.wheels, ignore_errors=True)
-    _pip(cache, "wheel", "--no-deps", "-w", cache.wheels, path)
-    (wheel,) = cache.wheels.glob("*.whl")
+    target = cache.wheels / str(os.getpid())  # its own: another process may be installing what it built
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
+    _pip(cache, "wheel", "--no-deps", "-w", target, path)
+    (wheel,) = target.glob("*.whl")
     return wheel
 
 

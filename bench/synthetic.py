@@ -142,9 +142,8 @@ def part_startup(options):
                 ours, theirs = (row[what + "_all"] for row in rows)
                 over[what] = 1000 * statistics.median(a - b for a, b in zip(ours, theirs, strict=True))
             best = 1000 * (min(rows[0]["wall_s_all"]) - min(rows[1]["wall_s_all"]))
-            print(
-                f"  {name}: over plain pytest {over['wall_s']:.0f} ms, best of each {best:.0f} ms, {over['cpu_s']:.0f} ms CPU"
-            )
+            wall, cpu = over["wall_s"], over["cpu_s"]
+            print(f"  {name}: over plain pytest {wall:.0f} ms, best of each {best:.0f} ms, {cpu:.0f} ms CPU")
 
 
 def part_uneven(options):
