@@ -35,6 +35,7 @@ class State:
     seeds: Any = None  # seeds.Seeds from before the conftests are imported
     slow_exit: bool = False
     late: bool = False  # started in the course of a run, beside or in the place of another process
+    manager: Any = None  # the plugin manager of the run that was asked for: the first one in this process
 
 
 state = State()
@@ -166,8 +167,11 @@ def shelter_objects(config: pytest.Config) -> None:
             module.gc_collect_harder = gc_collect_harder  # type: ignore[attr-defined]
 
 
-def _wanted() -> bool:
-    return state.started_by_program or "--hasten" in sys.argv or any(a.startswith("--hasten=") for a in sys.argv)
+def _wanted(manager: pytest.PytestPluginManager) -> bool:
+    """Whether this is the run that was asked for; a session that a test starts in its own process is plain pytest's."""
+    if state.started_by_program or "--hasten" in sys.argv or any(a.startswith("--hasten=") for a in sys.argv):
+        state.manager = state.manager or manager
+    return state.manager is manager
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -180,7 +184,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         metavar="N",
         help="Run in parallel with hasten: 'auto' or a number of workers.",
     )
-    if not _wanted():
+    if not _wanted(pluginmanager):
         return
     from hasten import collect, fuse, options, rewrite
 
@@ -192,7 +196,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
-    if _wanted():
+    if _wanted(early_config.pluginmanager):
         from hasten import split
 
         split.before_conftests(early_config)
@@ -201,7 +205,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
-    if not _wanted():
+    if not _wanted(config.pluginmanager):
         return (yield)
     from hasten import split
 
