@@ -27,6 +27,8 @@ VOLATILE = [
     (re.compile(r"((?:127\.0\.0\.1|localhost)['\"]?(?::|, ))\d{4,5}"), r"\1N"),
     (re.compile(r"\btmp[a-z0-9_]{8}\b"), "tmp~"),
     (re.compile(r"\b\d{12,}\b"), "N"),
+    (re.compile(r"(?<=\boldfd=)\d+|(?<=_io\.FileIO name=)\d+"), "N"),
+    (re.compile(r"(?:\.\./)+"), "../"),  # to somewhere above a temporary folder, which lies deeper in a worker
 ]
 
 

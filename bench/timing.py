@@ -12,8 +12,8 @@ import measure
 import runner
 from peers import PEERS
 
-PATIENCE = 5.0  # a runner gets this many times what plain pytest took ...
-PATIENCE_S = 20.0  # ... and this at least
+PATIENCE = 5.0  # a peer gets this many times what plain pytest took, at its slowest, ...
+PATIENCE_S = 60.0  # ... and this at least: other load comes and goes
 NOT_COMPARED = ("deselected", "warning", "warnings")  # xdist's reporting process is not told of all of them
 
 
@@ -52,7 +52,7 @@ class Timing:
         self.cache, self.suite, self.options = cache, suite, options
         self.names = [name for name in names if suite.peers or _runner(name) not in PEERS]
         self.reference = self.names[0]
-        self.counts, self.says, self.limit_s = {}, {}, runner.TIMEOUT_S
+        self.counts, self.says, self.slowest_s = {}, {}, 0.0
         self.processes = {}  # of each runner's run with memory sampled: measure.Run.processes
         key = {"workers": options.workers, "hasten": _digest(cache, suite), "suite": suite.version}
         self.log = Log(cache.folder(suite) / "runs" / f"timing-{options.workers}.jsonl", key, options.resume)
@@ -64,7 +64,7 @@ class Timing:
         for number in range(self.options.pairs):
             turn = number % max(1, len(good))
             for name in good[turn:] + good[:turn]:
-                if _runner(name) not in PEERS or number < self.options.peer_pairs:
+                if _runner(name) not in PEERS or (number < self.options.peer_pairs and name not in self.says):
                     found[name].append(self._once(name, f"round {number}"))
         table = ab.summary(found, self.reference)
         for name in good:
@@ -80,21 +80,21 @@ class Timing:
         if not runner.program(self.cache, self.suite, _runner(name)).exists():
             self.says[name] = "not prepared"
             return False
-        found = self._once(name, "warm")
-        if name == self.reference == "plain":
-            self.limit_s = max(PATIENCE_S, PATIENCE * found.wall_s)
+        self._once(name, "warm")
         return name not in self.says
 
     def _once(self, name, what, memory=False):
         found, counts = self.log.once(f"{name} {what}", lambda: self._run(name, memory))
         self.counts.setdefault(name, counts)
         self._judge(name, found, counts)
+        if name == self.reference:
+            self.slowest_s = max(self.slowest_s, found.wall_s)
         return found
 
     def _run(self, name, memory):
         traces = runner.Traces(self.cache, self.suite, f"{name}-time")
         workers = int(name.partition(":")[2] or self.options.workers)
-        limit_s = self.limit_s * (2 if memory else 1)  # sampling slows a run down
+        limit_s = max(PATIENCE_S, PATIENCE * self.slowest_s) if _runner(name) in PEERS else runner.TIMEOUT_S
         how = {"how": "only", "traces": traces, "memory": memory, "limit_s": limit_s}
         found = runner.run(self.cache, self.suite, _runner(name), workers, **how)
         traces.keep()
@@ -105,14 +105,11 @@ class Timing:
         """Notes in what a run differs from the reference's first one."""
         want, have = _comparable(self.counts[self.reference]), _comparable(counts)
         if found.timed_out:
-            self.says[name] = f"killed after {found.wall_s:.0f} s, {self.reference} took {self._reference_s():.1f}"
+            self.says[name] = f"killed after {found.wall_s:.0f} s, {self.reference} took {self.slowest_s:.0f}"
         elif want != have:
             both = sorted(set(want) | set(have))
             parts = [f"{have.get(n, 0)} {n} ({want.get(n, 0)})" for n in both if have.get(n, 0) != want.get(n, 0)]
             self.says[name] = ", ".join(parts) + f"; in brackets {self.reference}'s"
-
-    def _reference_s(self):
-        return self.log.known[f"{self.reference} warm"]["run"]["wall_s"]
 
 
 def _runner(name):
