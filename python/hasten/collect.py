@@ -7,6 +7,7 @@ stand-ins do not know goes to pytest's own function. docs/decisions/0012 says wh
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, fuse, known_collect
+from hasten import _native, deselect, fuse, known_collect
 
 # Everything that is replaced, left out, or done again in C: "module:qualified name" below _pytest.
 REPRODUCED = (
@@ -26,8 +27,12 @@ REPRODUCED = (
     "fixtures:FixtureManager.getfixtureinfo",
     "fixtures:FixtureManager.pytest_collection_modifyitems",
     "fixtures:FixtureManager.pytest_generate_tests",
+    "fixtures:FixtureManager._check_for_wrapped_fixture",
+    "fixtures:FixtureManager._find_wrapped_fixture_def",
     "fixtures:FixtureManager._getautousenames",
     "fixtures:FixtureManager._getusefixturesnames",
+    "fixtures:FixtureManager._lookup_in_type_dict",
+    "fixtures:FixtureManager.parsefactories",
     "fixtures:FixtureRequest.__init__",
     "fixtures:TopRequest.__init__",
     "fixtures:deduplicate_names",
@@ -36,6 +41,12 @@ REPRODUCED = (
     "fixtures:reorder_items",
     "fixtures:reorder_items_atscope",
     "main:Session.genitems",
+    "mark:KeywordMatcher.__call__",
+    "mark:KeywordMatcher.from_item",
+    "mark:MarkMatcher.__call__",
+    "mark:MarkMatcher.from_markers",
+    "mark:deselect_by_keyword",
+    "mark:deselect_by_mark",
     "mark.structures:NodeKeywords.__init__",
     "mark.structures:NodeKeywords.update",
     "mark.structures:get_unpacked_marks",
@@ -66,6 +77,7 @@ REPRODUCED = (
     "stash:Stash.__init__",
     "unittest:pytest_pycollect_makeitem",
 )
+REWRITING = ("assertion.rewrite:_read_pyc", "assertion.rewrite:_rewrite_test")  # what rewrite.py stands around
 
 
 def install(pluginmanager: pytest.PytestPluginManager) -> Collection | None:
@@ -73,9 +85,9 @@ def install(pluginmanager: pytest.PytestPluginManager) -> Collection | None:
     config = pluginmanager.getplugin("pytestconfig")
     if config is None or os.environ.get("HASTEN_FUSE") == "0" or "--no-fuse" in sys.argv:
         return None
-    if fuse._shows_own_frames(sys.argv):
-        return None
-    if known_collect.KNOWN.get((pytest.__version__, sys.implementation.cache_tag)) != digest():
+    if fuse._shows_own_frames(sys.argv) or "dir" in vars(sys.modules["_pytest.fixtures"]):
+        return None  # the latter: a pytest inside of a test of this one
+    if not is_known():
         return None
     collection = Collection(config)
     collection.start()
@@ -97,14 +109,18 @@ def find(name: str) -> Any:
     return owner.fget if isinstance(owner, property) else owner
 
 
+@functools.cache
+def is_known() -> bool:
+    """All of it is as it was when it was read: asked first before anything is replaced."""
+    return known_collect.KNOWN.get((pytest.__version__, sys.implementation.cache_tag)) == digest()
+
+
 def digest() -> str:
-    """What all code of REPRODUCED comes to, or an empty text when some of it is no Python function."""
+    """What all code of REPRODUCED and REWRITING comes to."""
     total = hashlib.blake2b(digest_size=16)
-    for name in REPRODUCED:
+    for name in REPRODUCED + REWRITING:
         code = getattr(find(name), "__code__", None)
-        if not isinstance(code, types.CodeType):
-            return ""
-        total.update(f"{name} {code_hash(code)}\n".encode())
+        total.update(f"{name} {code_hash(code) if isinstance(code, types.CodeType) else None}\n".encode())
     return total.hexdigest()
 
 
@@ -138,19 +154,28 @@ class Collection:
         self.generate = python.pytest_generate_tests
         self.hookexec = config.pluginmanager._inner_hookexec
         self.undo: list[tuple[Any, str, Any]] = []
-        self.ours: dict[str, Any] = {}
+        self.places: list[tuple[Any, str, Any]] = []
+        self.codes: list[tuple[Any, Any]] = []
 
     # ---- in and out
 
     def start(self) -> None:
+        from _pytest import mark
+
         python, fixtures = self.python, self.fixtures
         copies = "copy" in self.originals["fixtures:TopRequest.__init__"].__code__.co_names
-        from_parent, collect, genitems = _native.collect_fuse(self._types(), copies, self._asked())
-        self._replace(python.Function, "from_parent", classmethod(from_parent), from_parent)
-        self._replace(python.PyCollector, "collect", collect, collect)
-        self._replace(self.main.Session, "genitems", genitems, genitems)
-        reorder = self._reorder_items  # one object: a bound method is a new one each time
-        self._replace(fixtures, "reorder_items", reorder, reorder)
+        from_parent, collect, genitems, names = _native.collect_fuse(self._types(), copies, self._asked())
+        self._replace(python.Function, "from_parent", classmethod(from_parent))
+        self._replace(python.PyCollector, "collect", collect)
+        self._replace(self.main.Session, "genitems", genitems)
+        self._replace(fixtures, "dir", names)
+        self._replace(fixtures, "reorder_items", self._reorder_items)
+        select = deselect.Selector(
+            mark, python.Function, self.originals["mark:deselect_by_keyword"], self.originals["mark:deselect_by_mark"]
+        )
+        self._replace(mark, "deselect_by_keyword", select.deselect_by_keyword)
+        self._replace(mark, "deselect_by_mark", select.deselect_by_mark)
+        self._note_places()
         _native.collect_active(True)
 
     def _asked(self) -> dict[str, Any]:
@@ -166,22 +191,29 @@ class Collection:
             "itemcollected": self.config.hook.pytest_itemcollected,
         }
 
-    def _replace(self, owner: Any, attribute: str, value: Any, found: Any) -> None:
-        """found: what find() sees of value."""
-        self.undo.append((owner, attribute, vars(owner)[attribute]))
+    def _replace(self, owner: Any, attribute: str, value: Any) -> None:
+        self.undo.append((owner, attribute, vars(owner).get(attribute)))
         setattr(owner, attribute, value)
-        path = attribute if isinstance(owner, types.ModuleType) else f"{owner.__name__}.{attribute}"
-        self.ours[f"{self._module(owner)}:{path}"] = found
 
-    @staticmethod
-    def _module(owner: Any) -> str:
-        name = owner.__name__ if isinstance(owner, types.ModuleType) else owner.__module__
-        return str(name).removeprefix("_pytest.")
+    def _note_places(self) -> None:
+        """Where everything of REPRODUCED is found, and what is there now."""
+        for name in REPRODUCED:
+            module, _, path = name.partition(":")
+            owner: Any = sys.modules[f"_pytest.{module}"]
+            for part in path.split("."):
+                found = vars(owner).get(part)
+                self.places.append((vars(owner), part, found))
+                owner = found
+        originals = (one for one in self.originals.values() if isinstance(one, types.FunctionType))
+        self.codes = [(one, one.__code__) for one in originals]
 
     def stop(self) -> None:
         _native.collect_active(False)
         for owner, attribute, value in reversed(self.undo):
-            setattr(owner, attribute, value)
+            if value is None:
+                delattr(owner, attribute)
+            else:
+                setattr(owner, attribute, value)
         self.undo.clear()
 
     def _types(self) -> dict[str, Any]:
@@ -209,7 +241,8 @@ class Collection:
         """Nobody has replaced what is done again here, nor watches hook calls."""
         if self.config.pluginmanager._inner_hookexec is not self.hookexec:
             return False
-        return all(find(name) is self.ours.get(name, original) for name, original in self.originals.items())
+        places = all(mapping.get(name) is found for mapping, name, found in self.places)
+        return places and all(function.__code__ is code for function, code in self.codes)
 
     # ---- asked by C
 

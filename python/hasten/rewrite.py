@@ -11,6 +11,7 @@ if its checksum is right. Losing any of them costs time. Whatever goes wrong wit
 from __future__ import annotations
 
 import _imp
+import functools
 import hashlib
 import importlib.util
 import marshal
@@ -24,6 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from hasten import collect
 
 FORMAT = b"hasten rewrite 1\n"
 DIGEST = 20  # bytes
@@ -50,6 +53,11 @@ def install(pluginmanager: pytest.PytestPluginManager) -> Rewrites | None:
     rewrites = Rewrites(config, rewrite)
     rewrite._rewrite_test = _native.through(rewrites.find, original, rewrites.keep)
     config.add_cleanup(lambda: setattr(rewrite, "_rewrite_test", original))
+    if collect.is_known():
+        read = rewrite._read_pyc
+        quick = functools.partial(read_pyc, rewrites.with_hash, "_fix_code_filename" in read.__code__.co_names)
+        rewrite._read_pyc = _native.through(quick, read, lambda *_: None)
+        config.add_cleanup(lambda: setattr(rewrite, "_read_pyc", read))
     pluginmanager.register(rewrites, "hasten-rewrites")
     return rewrites
 
@@ -62,6 +70,32 @@ def _answers(rewrite_test: types.FunctionType) -> str | None:
     if "source_hash" in code.co_names:
         return "hash"
     return "stat" if "stat" in code.co_names else None
+
+
+def read_pyc(with_hash: bool, moves: bool, source: Path, pyc: Path, _trace: object = None) -> types.CodeType | None:
+    """The code of pytest's own file, if it is valid: read at once, where pytest lets marshal read from the file, piece
+    by piece (50 files of 100 tests: 8 ms instead of 49). None: pytest looks itself, and says what is wrong."""
+    try:
+        stat = None if with_hash else os.stat(source)
+        with open(pyc, "rb") as f:
+            data = f.read()
+        if len(data) < 16 or data[:4] != importlib.util.MAGIC_NUMBER:
+            return None
+        if stat is None:
+            valid = data[4:8] == b"\x03\0\0\0" and data[8:16] == importlib.util.source_hash(source.read_bytes())[:8]
+        else:
+            time_and_size = (int(stat.st_mtime) & 0xFFFFFFFF).to_bytes(4, "little") + (
+                stat.st_size & 0xFFFFFFFF
+            ).to_bytes(4, "little")
+            valid = data[4:8] == b"\0\0\0\0" and data[8:16] == time_and_size
+        code = marshal.loads(memoryview(data)[16:]) if valid else None
+    except Exception:
+        return None
+    if not isinstance(code, types.CodeType):
+        return None
+    if moves and code.co_filename != str(source):
+        _imp._fix_co_filename(code, str(source))  # type: ignore[attr-defined]
+    return code
 
 
 class Rewrites:

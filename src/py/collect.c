@@ -5,6 +5,7 @@
  * goes through the function, and pytest shows its own frames for a test file that does not compile.
  */
 #include "py/item.h"
+#include "py/names.h"
 #include "py/native.h"
 
 enum { THROUGH_FIND, THROUGH_ORIGINAL, THROUGH_KEEP, N_THROUGH, MAX_THROUGH_ARGS = 8 };
@@ -24,7 +25,7 @@ static void call_keep(PyObject *keep, PyObject *const *args, Py_ssize_t n, PyObj
     Py_XDECREF(done);
 }
 
-static PyObject *call_through(PyObject *self, PyObject *const *args, Py_ssize_t n)
+static PyObject *call_through(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
 {
     PyObject *found; /* owned */
     PyObject *result;
@@ -32,8 +33,8 @@ static PyObject *call_through(PyObject *self, PyObject *const *args, Py_ssize_t 
     PyObject *value;
     PyObject *traceback;
 
-    if (n > MAX_THROUGH_ARGS)
-        return PyObject_Vectorcall(PyTuple_GET_ITEM(self, THROUGH_ORIGINAL), args, (size_t)n, NULL);
+    if (n > MAX_THROUGH_ARGS || kwnames)
+        return PyObject_Vectorcall(PyTuple_GET_ITEM(self, THROUGH_ORIGINAL), args, (size_t)n, kwnames);
     found = PyObject_Vectorcall(PyTuple_GET_ITEM(self, THROUGH_FIND), args, (size_t)n, NULL);
     if (found != Py_None)
         return found;
@@ -45,7 +46,8 @@ static PyObject *call_through(PyObject *self, PyObject *const *args, Py_ssize_t 
     return result;
 }
 
-static PyMethodDef through_def = {"through", (PyCFunction)(void (*)(void))call_through, METH_FASTCALL, NULL};
+static PyMethodDef through_def = {"through", (PyCFunction)(void (*)(void))call_through, METH_FASTCALL | METH_KEYWORDS,
+                                  NULL};
 
 static PyObject *collect_through(PyObject *self, PyObject *args)
 {
@@ -174,11 +176,6 @@ static bool starts_with_any(PyObject *name, PyObject *prefixes)
     return false;
 }
 
-static bool has_key(PyObject *dict, const char *key)
-{
-    return dict && PyDict_GetItemString(dict, key) != NULL;
-}
-
 /* Nothing that says how the function is to be called or whether it is a test: __wrapped__, __signature__, __test__. */
 static bool has_plain_attributes(PyObject *function)
 {
@@ -208,22 +205,11 @@ static enum verdict judge_class(const struct context *c, PyObject *name, PyObjec
     return SKIP;
 }
 
-/* Values that are no tests whatever their attributes say, as they have none of their own. */
-static bool is_plain_value(PyObject *value)
-{
-    PyTypeObject *const type = Py_TYPE(value);
-
-    return value == Py_None || type == &PyUnicode_Type || type == &PyLong_Type || type == &PyBool_Type ||
-           type == &PyFloat_Type || type == &PyBytes_Type || type == &PyTuple_Type || type == &PyList_Type ||
-           type == &PyDict_Type || type == &PySet_Type || type == &PyFrozenSet_Type || type == &PyCFunction_Type ||
-           type == &PyProperty_Type || item_is_mark_decorator(value);
-}
-
 /* A fixture is no test, whatever it is called, unless somebody has put __test__ on its function. */
 static bool is_plain_fixture(PyObject *value)
 {
     PyObject *const dict = item_is_fixture_definition(value) ? PyObject_GenericGetDict(value, NULL) : NULL; /* owned */
-    const bool plain = dict && !has_key(dict, "__test__");
+    const bool plain = dict && !names_has(dict, "__test__");
 
     Py_XDECREF(dict);
     return plain;
@@ -240,17 +226,18 @@ static enum verdict judge(const struct context *c, PyObject *name, PyObject *val
     if (PyFunction_Check(value)) {
         if (named)
             return has_plain_attributes(value) ? MAKE : ASK;
-        return has_key(((PyFunctionObject *)value)->func_dict, "__test__") ? ASK : SKIP;
+        return names_has(((PyFunctionObject *)value)->func_dict, "__test__") ? ASK : SKIP;
     }
     if (is_plain_fixture(value))
         return SKIP;
     if (named)
         return ASK;
-    if (is_plain_value(value))
+    if (names_is_plain(value))
         return SKIP;
     if (PyModule_CheckExact(value))
-        return has_key(PyModule_GetDict(value), "__test__") || has_key(PyModule_GetDict(value), "__getattr__") ? ASK
-                                                                                                               : SKIP;
+        return names_has(PyModule_GetDict(value), "__test__") || names_has(PyModule_GetDict(value), "__getattr__")
+                   ? ASK
+                   : SKIP;
     return Py_TYPE(value) == &PyType_Type ? judge_class(c, name, value) : ASK;
 }
 
@@ -484,9 +471,17 @@ static PyObject *genitems(PyObject *self, PyObject *const *args, Py_ssize_t n)
     return PyObject_Vectorcall(fuse.genitems, args, (size_t)n, NULL);
 }
 
+/* dir() as parsefactories() has it from here on. */
+static PyObject *fixture_names(PyObject *self, PyObject *holder)
+{
+    (void)self;
+    return fuse.active ? names_of_fixtures(holder) : PyObject_Dir(holder);
+}
+
 static PyMethodDef from_parent_def = {"from_parent", (PyCFunction)(void (*)(void))from_parent,
                                       METH_FASTCALL | METH_KEYWORDS, NULL};
 static PyMethodDef collect_def = {"collect", collect, METH_O, NULL};
+static PyMethodDef fixture_names_def = {"dir", fixture_names, METH_O, NULL};
 static PyMethodDef genitems_def = {"genitems", (PyCFunction)(void (*)(void))genitems, METH_FASTCALL, NULL};
 
 /* A function of C that binds to an instance as one of Python does. */
@@ -521,8 +516,8 @@ static PyObject *collect_fuse(PyObject *self, PyObject *args)
     Py_XSETREF(fuse.function, Py_NewRef(PyDict_GetItemString(types, "Function")));
     if (!fuse.hook_names && !(fuse.hook_names = Py_BuildValue("(sss)", "collector", "name", "obj")))
         return NULL;
-    return Py_BuildValue("(NNN)", PyCFunction_New(&from_parent_def, NULL), new_method(&collect_def),
-                         new_method(&genitems_def));
+    return Py_BuildValue("(NNNN)", PyCFunction_New(&from_parent_def, NULL), new_method(&collect_def),
+                         new_method(&genitems_def), PyCFunction_New(&fixture_names_def, NULL));
 }
 
 static PyObject *collect_active(PyObject *self, PyObject *on)
@@ -544,8 +539,8 @@ PyMethodDef collect_methods[] = {
      "through(find, original, keep) -> function\n\nf(*args) answers find(*args), or original(*args) when that is None; "
      "keep(*args, result) is called after original, with None as its result when it raised. Leaves no frame."},
     {"collect_fuse", collect_fuse, METH_VARARGS,
-     "collect_fuse(types, copies, asked) -> (from_parent, collect, genitems)\n\nStand-ins for pytest's "
-     "Function.from_parent (without its class), PyCollector.collect and Session.genitems."},
+     "collect_fuse(types, copies, asked) -> (from_parent, collect, genitems, dir)\n\nStand-ins for pytest's "
+     "Function.from_parent (without its class), PyCollector.collect, Session.genitems, and the dir() of its fixtures."},
     {"collect_active", collect_active, METH_O,
      "collect_active(on)\n\nfrom_parent makes items itself, or pytest's does."},
     {"collect_made", collect_made, METH_NOARGS, "collect_made() -> int\n\nItems that C has made in this process."},

@@ -76,7 +76,7 @@ static const char *const name_texts[] = {NAMES(NAME_TEXT)};
 
 static PyObject *types[N_TYPES]; /* owned */
 static PyObject *names[N_NAMES]; /* owned, interned */
-unsigned long item_n_made; /* by item_new in this process */
+unsigned long item_n_made;       /* by item_new in this process */
 static bool copies;              /* before 9.1 a request has a copy of the item's definitions */
 
 int item_setup(PyObject *given, bool copies_definitions)
