@@ -84,7 +84,8 @@ SUBMODULES = {  # of xdist.scheduler
 
 
 STEPS = (  # of handing tests out
-    "schedule", "add_node", "add_node_collection", "mark_test_complete", "remove_node", "_reschedule", "_assign_work_unit",
+    "schedule", "add_node", "add_node_collection", "mark_test_complete", "remove_node",
+    "_reschedule", "_assign_work_unit",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import fnmatch
 import glob
 import os
 import re
+import resource
 from collections.abc import Iterator
 from typing import Any
 
@@ -130,6 +131,7 @@ def wants_early(option: Any) -> bool:
 
 # ---- runs that make no sense in parallel
 
+LEAST_FILE_SIZE = 256 << 20  # bytes; the shared memory of 60 workers has about 100 MiB (src/run/segment.h)
 BENCHMARK_REASON = "pytest-benchmark's times are worth nothing beside other tests"
 
 
@@ -137,6 +139,9 @@ def serial_reason(config: pytest.Config, option: Any) -> str | None:
     """Why this run belongs in one process, found before anything is collected; None for nearly all runs."""
     if getattr(option, "gherkin_terminal_reporter", False):
         return "pytest-bdd's terminal reporter refuses parallel runs"
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    if most != resource.RLIM_INFINITY and most < LEAST_FILE_SIZE:
+        return f"files, and so shared memory, may have {most} bytes at most (ulimit -f)"
     if not loaded(config, "benchmark", "pytest_benchmark.plugin"):
         return None
     off = getattr(option, "benchmark_skip", False)

@@ -98,7 +98,7 @@ static PyObject *native_blob(PyObject *self, PyObject *arg)
         return NULL;
     fd = shm_create("hasten-blob", 0);
     while (fd >= 0 && done < data.len) {
-        const ssize_t n = write(fd, (const char *)data.buf + done, (size_t)(data.len - done));
+        const ssize_t n = shm_write(fd, (const char *)data.buf + done, (size_t)(data.len - done), (uint64_t)done);
 
         if (n < 0 && errno != EINTR) {
             const int code = errno;

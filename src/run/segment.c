@@ -2,6 +2,7 @@
 
 #include "os/shm.h"
 
+#include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -44,7 +45,8 @@ int segment_create(struct segment *segment, uint32_t n_slots, struct err *err)
 
     *segment = (struct segment){0};
     if (fd < 0)
-        return err_sys(err, -fd, "cannot make shared memory of %zu bytes", rings_at + n_slots * stride);
+        return err_sys(err, -fd, "cannot make shared memory of %zu bytes%s", rings_at + n_slots * stride,
+                       fd == -EFBIG ? " under this limit of file sizes (ulimit -f); -n 0 does without" : "");
     code = shm_map(fd, true, &memory, &segment->size);
     if (code < 0) {
         close(fd);

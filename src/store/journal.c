@@ -28,10 +28,10 @@ static uint32_t record_crc(const struct record *record, const void *payload)
 }
 
 /* 0 or the errno. Written at an offset, so that what a failed write left behind is written over by the next. */
-static int write_at(int fd, const char *bytes, size_t n, uint64_t at)
+static int write_at(int fd, bool in_memory, const char *bytes, size_t n, uint64_t at)
 {
     while (n > 0) {
-        const ssize_t done = pwrite(fd, bytes, n, (off_t)at);
+        const ssize_t done = in_memory ? shm_write(fd, bytes, n, at) : pwrite(fd, bytes, n, (off_t)at);
 
         if (done < 0 && errno == EINTR)
             continue;
@@ -57,7 +57,7 @@ static int copy_file(int from, int to, uint64_t length)
             continue;
         if (got <= 0)
             return got < 0 ? errno : EIO;
-        code = write_at(to, chunk, (size_t)got, at);
+        code = write_at(to, true, chunk, (size_t)got, at);
         if (code)
             return code;
         at += (uint64_t)got;
@@ -96,7 +96,7 @@ static int open_memory(struct journal *j, struct err *err)
     if (j->fd < 0)
         return err_sys(err, -j->fd, "cannot keep the journal in memory");
     j->in_memory = true;
-    code = write_at(j->fd, JOURNAL_MAGIC, MAGIC_SIZE, 0);
+    code = write_at(j->fd, j->in_memory, JOURNAL_MAGIC, MAGIC_SIZE, 0);
     if (code)
         return err_sys(err, code, "cannot keep the journal in memory");
     return 0;
@@ -110,7 +110,7 @@ static int open_file(struct journal *j, const char *path)
     j->fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (j->fd < 0)
         return errno;
-    code = write_at(j->fd, JOURNAL_MAGIC, MAGIC_SIZE, 0);
+    code = write_at(j->fd, j->in_memory, JOURNAL_MAGIC, MAGIC_SIZE, 0);
     if (code) {
         unlink(path); /* not even its magic is in it */
         close(j->fd);
@@ -166,11 +166,11 @@ int journal_flush(struct journal *j, struct err *err)
 
     if (j->pending.len == 0)
         return 0;
-    code = write_at(j->fd, j->pending.data, j->pending.len, j->length);
+    code = write_at(j->fd, j->in_memory, j->pending.data, j->pending.len, j->length);
     if (code && !j->in_memory) {
         if (move_to_memory(j, code, "cannot write the journal", err) < 0)
             return -1;
-        code = write_at(j->fd, j->pending.data, j->pending.len, j->length);
+        code = write_at(j->fd, j->in_memory, j->pending.data, j->pending.len, j->length);
     }
     if (code)
         return err_sys(err, code, "cannot write the journal, not even to memory");

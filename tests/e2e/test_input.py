@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from pathlib import Path
 
@@ -143,3 +144,32 @@ def test_resume_of_nothing_runs_everything(suite, run_hasten):
 def test_environment_of_the_program_may_be_empty(suite, run_hasten):
     run = run_hasten(suite(OK), "-n2", env={"HOME": "/nonexistent", "TMPDIR": "/nonexistent", "PATH": os.defpath})
     assert run.status == 0, run.describe()
+
+
+@pytest.mark.parametrize("hard", [False, True], ids=["soft", "hard"])
+def test_small_limit_of_file_sizes(suite, run_hasten, hard):
+    """Shared memory is files to the kernel: a limit of the suite's files is no end of the run."""
+    if hard and os.geteuid() == 0:
+        pytest.skip("root lifts every limit")
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096 if hard else most))
+
+    tests = "import pytest\n@pytest.mark.parametrize('i', range(40))\ndef test_many(i): pass\n"
+    folder = suite({"test_a.py": tests})
+    run = run_hasten(folder, "-n2", preexec_fn=limit, env={"HASTEN_TRACE": "/dev/null"})
+    assert "40 passed" in run.out, run.describe()
+    assert ("run in one process: files" in run.out) == hard
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_closed_standard_descriptors(suite, run_hasten, closed):
+    """What is opened next must not take their place."""
+    run = run_hasten(
+        suite({"test_a.py": "def test_a(): print('out')\ndef test_b(): assert 0\n"}),
+        "-n2",
+        preexec_fn=lambda: [os.close(fd) for fd in closed] and None,
+    )
+    assert run.outcomes() == {"test_a": "passed", "test_b": "failed"}, run.describe()
+    assert run.status == 1
