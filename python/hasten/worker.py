@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from _pytest.reports import TestReport
 
-from hasten import _native, wire
+from hasten import _native, failures, wire
 
 NO_ITEM = 0xFFFFFFFF
 PHASES = ("setup", "call", "teardown")
@@ -88,6 +88,7 @@ class Worker:
         self.limits = limits
         self.events.clear()
         self._own_fault_handler()
+        failures.install()
         info = {
             "version": sys.version,
             "version_info": tuple(sys.version_info),
