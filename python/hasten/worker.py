@@ -15,6 +15,8 @@ from _pytest.reports import TestReport
 from hasten import _native, failures, wire
 
 NO_ITEM = 0xFFFFFFFF
+MOST_OUTPUT = int(os.environ.get("HASTEN_TEST_MOST_OUTPUT", 64 << 20))  # characters of one report section
+DESCRIPTORS = "the test has closed file descriptors that are not its own (os.closerange?)"
 PHASES = ("setup", "call", "teardown")
 
 
@@ -67,6 +69,7 @@ class Worker:
         self.nodeid = ""
         self.aborted = False
         self.has_fault_handler = False
+        self.cuts: dict[int, tuple[str, str]] = {}  # id of a text -> the text, and what is left of it
         self.before_abort: Callable[[int], None] = lambda chan: None  # tells the supervisor what was collected
         self.limits: dict[int, int] = {}
         self.text = io.StringIO()
@@ -260,14 +263,27 @@ class Worker:
 
     def _written(self, report: Any) -> dict[str, Any]:
         data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+        sections = data.get("sections") if data else None
+        if sections and any(len(text) > MOST_OUTPUT for _name, text in sections):
+            data["sections"] = [(name, self._cut(text)) for name, text in sections]
         return wire.with_extras(data, report, self.config)
 
-    def _end_damaged(self) -> None:
+    def _cut(self, text: str) -> str:
+        """Output that nobody could read is not carried through three processes; one cut for all reports of a test."""
+        if len(text) <= MOST_OUTPUT:
+            return text
+        if id(text) not in self.cuts:
+            part = MOST_OUTPUT // 2
+            said = f"\n[hasten: {len(text) - 2 * part} characters of {len(text)} are left out here]\n"
+            self.cuts[id(text)] = (text, text[:part] + said + text[-part:])
+        return self.cuts[id(text)][1]
+
+    def _end_damaged(self, why: str = DESCRIPTORS) -> None:
         """No later test could run as it should: another worker takes over, the reason goes with the crash."""
         folder = self.config.workerinput.get("hasten_crash_dir")  # type: ignore[attr-defined]
         if folder:
             with open(os.path.join(folder, str(os.getpid())), "a", encoding="utf-8") as f:
-                f.write("the test has closed file descriptors that are not its own (os.closerange?)\n")
+                f.write(f"{why}\n")
         os._exit(1)
 
     def _publish_test(self) -> None:
@@ -275,6 +291,7 @@ class Worker:
             self._end_damaged()
         if not self._publish_plain():
             self._publish_reports()
+            self.cuts.clear()
         self.events.clear()
         self.reports = []
 
@@ -299,6 +316,8 @@ class Worker:
             times[at] += int(report.duration * 1e9)
         start = int(reports[0].start * 1e9) if reports else 0
         kind, payload = _native.RECORD_TEST, wire.dumps(self._serialized())
+        if len(payload) > _native.RECORD_MAX_PAYLOAD:
+            self._end_damaged(f"the reports of this test have {len(payload)} bytes; hasten carries 1 GiB at most")
         setup, call, teardown = times
         _native.worker_publish(kind, _outcome(reports), 0, self.item_index, start, setup, call, teardown, payload)
 

@@ -217,3 +217,41 @@ def test_exceptions_in_fixtures_are_pytests_errors(suite, run_hasten):
     }
     assert run.status == 1
     run.no_traceback_of_ours()
+
+
+MEMORY = """
+import os
+def high(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmHWM"))
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):
+        with open("high", "w") as f: f.write(f"{high(os.getpid())} {high(os.getppid())}")
+"""
+
+
+@pytest.mark.slow
+def test_memory_of_supervisor_and_reporter_does_not_grow_with_output(suite, run_hasten):
+    big = "def test_big():\n    for _ in range(300): print('x' * 1_000_000)\n    print('its end')\n    assert 0\n"
+    folder = suite({"test_big.py": big, "test_b.py": "def test_b(): pass\n", "conftest.py": MEMORY})
+    run = run_hasten(folder, "-n2", "--show-capture=no", timeout=120)
+    assert run.outcomes() == {"test_big": "failed", "test_b": "passed"}
+    in_kib = [int(n) for n in (folder / "high").read_text().split()]
+    assert max(in_kib) < 300 * 1024, in_kib
+
+
+def test_of_much_output_the_middle_is_left_out_and_it_is_said(suite, run_hasten):
+    text = "def test_a():\n    print('its begin'); print('x' * 2000); print('its end')\n    assert 0\n"
+    files = {"test_a.py": text, "test_b.py": "def test_b(): pass\n"}
+    run = run_hasten(suite(files), "-n2", env={"HASTEN_TEST_MOST_OUTPUT": "1000"})
+    assert "its begin\nxxx" in run.out
+    assert "xxx\nits end\n" in run.out
+    assert "[hasten: 1019 characters of 2019 are left out here]" in run.out, run.describe()
+
+
+def test_reports_that_are_too_large_are_a_crash_that_says_so(suite, run_hasten):
+    conftest = "import hasten._native as n\nn.RECORD_MAX_PAYLOAD = 5000\n"
+    tests = "def test_a(): raise ValueError('x' * 10_000)\ndef test_b(): pass\n"
+    run = run_hasten(suite({"conftest.py": conftest, "test_a.py": tests}), "-n2")
+    assert run.outcomes() == {"test_a": "failed", "test_b": "passed"}
+    assert "hasten carries 1 GiB at most" in run.text_of("test_a")
