@@ -13,7 +13,7 @@ WAIT = """
 import os, shutil, time, pytest
 
 def wait(*signs):
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while time.monotonic() < end:
         with open(os.environ["HASTEN_TRACE"]) as f:
             text = f.read()
@@ -46,7 +46,7 @@ def test_no_test_runs_while_another_worker_configures(
     start: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
 ) -> None:
     folder = suite({"conftest.py": CLEARS, "test_m.py": MAKES})
-    run = run_hasten(folder, "-n", "2", "--start", start)
+    run = run_hasten(folder, "-n", "2", "--start", start, timeout=120)
     assert run.status == 0, run.describe()
     assert len(list((folder / "made").iterdir())) == 8, run.describe()
     collected = [event["t"] for event in run.events("worker_collected")]
@@ -70,7 +70,9 @@ def pytest_configure(config):
 def test_a_worker_that_dies_while_it_configures_is_not_waited_for(
     start: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
 ) -> None:
-    run = run_hasten(suite({"conftest.py": DIES, "test_m.py": MAKES.replace("made/", "")}), "-n", "2", "--start", start)
+    run = run_hasten(
+        suite({"conftest.py": DIES, "test_m.py": MAKES.replace("made/", "")}), "-n", "2", "--start", start, timeout=120
+    )
     assert run.status == 0, run.describe()
     assert set(run.outcomes().values()) == {"passed"}
     assert "8 passed" in run.out
@@ -104,7 +106,7 @@ def test_a_template_without_workers_ends_its_session_before_the_report(
     if how == "error":
         files["test_e.py"] = "import nowhere_to_be_found\n"
     args = ("-k", "no_such_test") if how == "nothing" else ()
-    run = run_hasten(suite(files), "-n", "2", "--start", "template", *args)
+    run = run_hasten(suite(files), "-n", "2", "--start", "template", *args, timeout=120)
     assert run.status == status, run.describe()
     assert (run.folder / "reported").read_text() == "with True", run.describe()
 
@@ -141,7 +143,7 @@ def test_the_template_has_ended_before_workers_start_early(
         "conftest.py": hooks,
         "test_o.py": "import os\nfrom conftest import pytest, wait\n@pytest.mark.parametrize" + tests,
     }
-    run = run_hasten(suite(files), "-n", "2", env={"HASTEN_TEST_LATE": "1"})
+    run = run_hasten(suite(files), "-n", "2", env={"HASTEN_TEST_LATE": "1"}, timeout=120)
     assert run.events("early"), run.describe()
     assert run.status == 0, run.describe()
     assert "4 passed" in run.out, run.describe()
@@ -195,7 +197,7 @@ def test_what_workers_leave_when_they_end_is_there_before_the_report(
     start: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
 ) -> None:
     folder = suite({"conftest.py": f"START = {start!r}\n" + LEAVES, "test_m.py": MAKES.replace("made/", "made-")})
-    run = run_hasten(folder, "-n", "2", "--start", start, "--dist", "each")
+    run = run_hasten(folder, "-n", "2", "--start", start, "--dist", "each", timeout=120)
     assert run.status == 0, run.describe()
     found = set((folder / "reported").read_text().split("\n"))
     for own in ("gw0", "gw1"):

@@ -24,7 +24,7 @@ WAITING = """
         return sum(event["ev"] == name for event in events()) >= n
 
     def wait(condition):
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < end
             time.sleep(0.005)
