@@ -130,7 +130,7 @@ warnings.warn("@w user", UserWarning)
 ===
 warnings.warn("@w deprecated", DeprecationWarning)
 ===
-warnings.warn("@w pending", PendingDeprecationWarning, stacklevel=2)
+warnings.warn("@w pending", PendingDeprecationWarning)
 ===
 for _ in range(3):
     warnings.warn("again", RuntimeWarning)
@@ -330,6 +330,8 @@ exec(compile("value = @n", "<made>", "exec"), {})
 """
 
 LEAKS = r"""
+warnings.warn("@w of pytest's line", PendingDeprecationWarning, stacklevel=2)
+===
 logging.getLogger().addHandler(logging.NullHandler())
 ===
 logging.getLogger().handlers.clear()

@@ -106,7 +106,7 @@ def _body(maker: Maker, fixture: Fixture, before: str, after: str, value: str, l
             if loud
             else f"yield {value}"
         )
-    if kind == "with":
+    if kind == "with" and (maker.together or fixture.scope == "function"):  # else filters of other modules are mixed up
         return f"{up}with warnings.catch_warnings():\n    warnings.simplefilter('ignore')\n    yield {value}\n{down}"
     text = f"{up}{before}\n"
     if kind == "finalizer":
