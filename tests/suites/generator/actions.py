@@ -436,7 +436,7 @@ look("@w")
 ===
 [request] request.node.config.addinivalue_line("markers", "late_@w: declared late")
 ===
-atexit.register(sys.exit, 0)
+atexit.register(step, "at exit", "@w")
 ===
 helper.VALUE += 1
 step("value", helper.VALUE)

@@ -189,7 +189,8 @@ def differences(suite: Suite, plain: Run, other: Run, mode: Mode) -> list[compar
         found.append(
             compare.Difference("left", "processes", "none", f"{other.raw.left}, timed out: {other.raw.timed_out}")
         )
-    rest = [d for d in found if not _is_letters(d) and not _is_hidden(d)]
+    hidden = not mode.recorded and HIDDEN in other.output and HIDDEN not in plain.output
+    rest = [d for d in found if not (_is_letters(d) or _is_hidden(d) or (hidden and d.field == "terminal"))]
     if len(rest) < len(found) and all(d.field in (*compare.DERIVED, "reports.log") for d in rest):
         return []
     return rest

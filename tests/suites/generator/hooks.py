@@ -149,6 +149,7 @@ OTHERS = (
     "    step('check', report.when, file=report.nodeid.split('::')[0].split('/')[-1])\n    return _check(call, report)\n\n\n"
     "runner.check_interactive_exception = _patched\n",
     "class Item(pytest.Item):\n    def runtest(self):\n        assert self.name != 'bad', 'an item of its own'\n\n"
+    "    def repr_failure(self, excinfo, style=None):\n        return f'own text: {excinfo.value}'\n\n"
     "    def reportinfo(self):\n        return self.path, 0, f'own: {self.name}'\n\n\n"
     "class File(pytest.File):\n    def collect(self):\n        yield Item.from_parent(self, name='good')\n"
     "        yield Item.from_parent(self, name='bad')\n\n\n"

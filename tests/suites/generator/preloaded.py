@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import runpy
 import select
 import signal
 import subprocess
@@ -38,12 +39,9 @@ def run_one(order: dict) -> None:
     for fd, at in ((null, 0), (out, 1), (out, 2)):
         os.dup2(fd, at)
     os.closerange(3, max(null, out) + 1)
-    import pytest
-
-    sys.path[:] = ["", *order["env"]["PYTHONPATH"].split(os.pathsep), *sys.path[1:]]
-    sys.path[0] = os.getcwd()
-    sys.argv = [os.path.join(os.path.dirname(pytest.__file__), "__main__.py"), *order["argv"]]
-    sys.exit(pytest.console_main())
+    sys.path[:] = [os.getcwd(), *order["env"]["PYTHONPATH"].split(os.pathsep), *sys.path[1:]]
+    sys.argv = ["pytest", *order["argv"]]
+    runpy.run_module("pytest", run_name="__main__", alter_sys=True)
 
 
 def serve() -> None:
