@@ -15,7 +15,7 @@ AROUND = {
     "pytest_fixture_post_finalizer": (
         "fixturedef, request",
         "request.node",
-        "fixturedef.argname, fixturedef.cached_result",
+        "fixturedef.argname, fixturedef.cached_result is None",
     ),
     "pytest_pyfunc_call": ("pyfuncitem", "pyfuncitem", "pyfuncitem.name"),
     "pytest_exception_interact": ("node, call, report", "node", "call.when, report.outcome"),

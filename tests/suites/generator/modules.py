@@ -54,7 +54,7 @@ class ModuleMaker:
         parts.append(text)
         parts += self.xunit("module", 0.1) + self.xunit("function", 0.1)
         makers = [self.test] * 6 + [self.test_class] * 2 + [self.unittest_class, self.odd]
-        parts += [maker.pick(makers)() for _ in range(maker.pick((2, 4, 6, 8)))]
+        parts += [maker.pick(makers)() for _ in range(maker.size * maker.pick((2, 4, 6, 8)))]
         return "\n\n".join(part for part in parts if part)
 
     # ---- parts
@@ -70,7 +70,7 @@ class ModuleMaker:
         texts = []
         for what in ("setup", "teardown"):
             if maker.chance(chance):
-                _names, body = maker.actions(1, 0.08, ())
+                _names, body = maker.actions(1, 0.08 if maker.together or what == "setup" else 0, ())
                 arguments = {
                     "module": ["module"],
                     "function": ["function"],
@@ -172,7 +172,7 @@ class ModuleMaker:
         parts = []
         for method in ("setUp", "tearDown"):
             if maker.chance(0.4):
-                _, body = maker.actions(1, 0.08, ())
+                _, body = maker.actions(1, 0.08 if maker.together or method == "setUp" else 0, ())
                 parts.append(function(method, ["self"], f'step("{method}")\n{body}'))
         for method in ("setUpClass", "tearDownClass"):
             if maker.chance(0.3):
