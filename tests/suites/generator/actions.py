@@ -436,7 +436,8 @@ look("@w")
 ===
 [request] request.node.config.addinivalue_line("markers", "late_@w: declared late")
 ===
-atexit.register(step, "at exit", "@w")
+import functools
+atexit.register(functools.partial(step, "at exit", "@w", file="atexit"))
 ===
 helper.VALUE += 1
 step("value", helper.VALUE)

@@ -112,7 +112,7 @@ def _change(maker: Maker, hook: str, guard: str = "") -> str:
         return ""
     text = maker.pick((
         'result.sections.append(("by the wrapper", result.when))', 'result.user_properties.append(("wrapper", result.when))',
-        'result.extra = ["kept", result.when]', 'result.outcome = "failed" if "_9" in item.name else result.outcome',
+        'result.extra = ["kept", result.when]', 'if "_9" in item.name and result.passed:\n    result.outcome, result.longrepr = "failed", "made to fail"',
         'result.longrepr = "changed text" if result.failed else result.longrepr', 'result.keywords["by_wrapper"] = 1',
         'result.wasxfail = "by the wrapper" if result.failed and call.when == "call" else ""\n'
         'if not result.wasxfail:\n    del result.wasxfail\nelse:\n    result.outcome = "skipped"',
