@@ -166,6 +166,8 @@ class Stage:
 
 NORMAL = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
+    # where values of arguments are wrapped depends on the length of a worker's folder for temporary files
+    (re.compile(r"(?<=\S)\n(?=[a-z_]\w* = \S)"), ", "),
     (re.compile(r"_given_basetemp=[^,]*"), "_given_basetemp=None"),  # workers have folders of their own
     # "fixture not found" lists what there is
     (re.compile(r"\b(testrun_uid|worker_id), |, (testrun_uid|worker_id)\b"), ""),
@@ -201,7 +203,7 @@ def differences(suite: Suite, plain: Run, other: Run, mode: Mode) -> list[compar
 
 
 # What pytest's terminal reporter writes about a unittest subTest, into the captured output of its test.
-LETTERS = re.compile(r"[u,\-y]*|.*SUB[A-Z]+.*", re.DOTALL)
+LETTERS = re.compile(r"[-u,yxXsFE.]*|.*SUB[A-Z]+.*", re.DOTALL)
 
 
 def _is_letters(difference: compare.Difference) -> bool:

@@ -121,6 +121,8 @@ def _ini(maker: Maker) -> str:
 
 def _arguments(maker: Maker) -> tuple[list[str], list[str] | None]:
     chosen = maker.some(ARGUMENTS, 3) if maker.chance(0.8) else []
+    if not maker.together:  # a test's filters stay for the next module then
+        chosen = [words for words in chosen if words != ["-p", "no:warnings"]]
     args = [word for words in chosen for word in words]
     again = None
     if maker.together and maker.chance(0.15):
