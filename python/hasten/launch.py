@@ -10,18 +10,19 @@ import sys
 import pytest
 
 
-def start_supervisor() -> tuple[int, int]:
-    """Returns this side's descriptors of the reporter's and the template's channel."""
+def start_supervisor() -> tuple[int, int, int]:
+    """This side's descriptors: the channels of reporter and template, and a pipe that ends with the supervisor."""
     from hasten.__main__ import find_program
 
     program = find_program()
     if program is None:
         raise pytest.UsageError("--hasten: the hasten program is not installed beside this Python")
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
-    theirs = [pair[1].detach() for pair in pairs]
+    life, held = os.pipe()
+    theirs = [*(pair[1].detach() for pair in pairs), held]
     environment = {**os.environ, "HASTEN_PYTHON": sys.executable}
     process = subprocess.Popen(
-        [program, "engine", f"{theirs[0]},{theirs[1]}"],
+        [program, "engine", ",".join(map(str, theirs))],
         pass_fds=theirs,
         env=environment,
         stdin=subprocess.DEVNULL,
@@ -31,4 +32,4 @@ def start_supervisor() -> tuple[int, int]:
     process.returncode = 0  # it ends with its channels; nobody waits for it, and no ResourceWarning either
     for fd in theirs:
         os.close(fd)
-    return pairs[0][0].detach(), pairs[1][0].detach()
+    return pairs[0][0].detach(), pairs[1][0].detach(), life

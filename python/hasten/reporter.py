@@ -12,7 +12,7 @@ import os
 import sys
 import uuid
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from _pytest.reports import TestReport
@@ -24,6 +24,7 @@ from hasten.plugin import release_collector, shelter_objects, state
 from hasten.scheduling import Scheduler
 from hasten.xdist import Node, NodeManager
 
+GONE = "the program has gone away (killed?); tests that were not reported have no result"
 PHASES = ("setup", "call", "teardown")
 
 
@@ -38,7 +39,11 @@ def install(config: pytest.Config) -> None:
     config.pluginmanager.register(reporter, "dsession")
     companions.install_in_reporter(config)
     settings = reporter.settings().encode("utf-8", "surrogateescape")
-    _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, settings)
+    try:
+        _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, settings)
+    except OSError:
+        print(f"hasten: {GONE}", file=sys.stderr)
+        sys.exit(pytest.ExitCode.INTERNAL_ERROR)
 
 
 def write_raw(tw: Any, text: str) -> None:
@@ -171,8 +176,18 @@ class Reporter:
             inputs.append(self._input(node))
         self._say_what_is_asked()
         fd = _native.blob(wire.dumps(inputs))
-        _native.send(self.chan, _native.WIRE_INPUTS, 0, 0, 0, b"", fd)
+        self._send(_native.WIRE_INPUTS, 0, 0, 0, b"", fd)
         os.close(fd)
+
+    def _send(self, *message: Any) -> None:
+        try:
+            _native.send(self.chan, *message)
+        except OSError:
+            self._end_alone()
+
+    def _end_alone(self) -> NoReturn:
+        self.relayed = f"hasten: {GONE}"
+        raise RelayedError(self.relayed)
 
     def _say_what_is_asked(self) -> None:
         """Plugins decide what only this process can ask them: groups (not of copies of all tests), and crashes."""
@@ -181,7 +196,7 @@ class Reporter:
             self.asks |= _native.WIRE_ASKS_GROUPS
         if hook.pytest_handlecrashitem.get_hookimpls():
             self.asks |= _native.WIRE_ASKS_CRASHES
-        _native.send(self.chan, _native.WIRE_ASKS, 0, self.asks)
+        self._send(_native.WIRE_ASKS, 0, self.asks)
 
     def _send_groups(self, marks: dict[int, str]) -> None:
         if not self.ids or not self.asks & _native.WIRE_ASKS_GROUPS:
@@ -191,7 +206,7 @@ class Reporter:
         if scheduler.note:
             self._write_line(f"hasten: pytest_xdist_make_scheduler: {scheduler.note}")
         fd = _native.blob((groups or array.array("I", [0])).tobytes())
-        _native.send(self.chan, _native.WIRE_GROUPS, 0, int(groups is not None), 0, b"", fd)
+        self._send(_native.WIRE_GROUPS, 0, int(groups is not None), 0, b"", fd)
         os.close(fd)
 
     def _input(self, node: Node) -> dict[str, Any]:
@@ -215,7 +230,7 @@ class Reporter:
         while not self.ended:
             message = _native.recv(self.chan)
             if message is None:
-                raise RelayedError("the hasten program has gone away")
+                self._end_alone()
             kind, _slot, _a, _b, _data, fd = message
             if kind == _native.WIRE_JOURNAL:
                 _native.journal_attach(fd)
@@ -242,7 +257,7 @@ class Reporter:
         if (self.session.shouldfail or self.session.shouldstop) and not self.stop_sent:
             self.stop_sent = True
             text = str(self.session.shouldfail or self.session.shouldstop)
-            _native.send(self.chan, _native.WIRE_STOP, 0, 0, 0, text.encode("utf-8", "replace")[:4000])
+            self._send(_native.WIRE_STOP, 0, 0, 0, text.encode("utf-8", "replace")[:4000])
 
     def _raise_interrupt(self, session: pytest.Session) -> None:
         """Ends the session as a single process would have ended it."""
@@ -505,7 +520,7 @@ class Reporter:
         self.config.hook.pytest_handlecrashitem(crashitem=nodeid, report=report, sched=self)
         if self.asks & _native.WIRE_ASKS_CRASHES:
             again = nodeid in self.pending
-            _native.send(self.chan, _native.WIRE_CRASH_SEEN, 0, item, int(again))
+            self._send(_native.WIRE_CRASH_SEEN, 0, item, int(again))
 
     def mark_test_pending(self, nodeid: str) -> None:
         """pytest_handlecrashitem asks for another run of the test that has killed its worker."""

@@ -60,7 +60,7 @@ def _connect(config: pytest.Config) -> None:
         return
     from hasten import launch
 
-    state.reporter_chan, state.template_chan = launch.start_supervisor()
+    state.reporter_chan, state.template_chan, state.life = launch.start_supervisor()
 
 
 def before_conftests(config: pytest.Config) -> None:

@@ -10,6 +10,7 @@
 #include "ui/timeline.h"
 
 #include <signal.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -287,9 +288,13 @@ int cmd_engine(int argc, char **argv)
 {
     int reporter;
     int template;
+    int life; /* stays open for as long as this process lives: its other end tells the template */
 
-    if (argc != 1 || sscanf(argv[0], "%d,%d", &reporter, &template) != 2)
+    if (argc != 1 || sscanf(argv[0], "%d,%d,%d", &reporter, &template, &life) != 3)
         return cmd_fail(CMD_USAGE, "'engine' is started by pytest --hasten only");
+    fcntl(reporter, F_SETFD, FD_CLOEXEC);
+    fcntl(template, F_SETFD, FD_CLOEXEC);
+    fcntl(life, F_SETFD, FD_CLOEXEC);
     return run(&(struct run_options){.python = getenv("HASTEN_PYTHON"),
                                      .pytest_args = (char *const[]){NULL},
                                      .seed = seed(),
