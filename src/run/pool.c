@@ -404,13 +404,35 @@ uint64_t pool_end_limit_ns(const struct run *run)
     return run->config.timeout_ms ? (run->config.timeout_ms > least ? run->config.timeout_ms : least) * MS : 0;
 }
 
+/*
+ * Time that counts for a limit. A worker with a full ring waits for us: while we were stopped (Ctrl-Z, a debugger, a frozen
+ * container) its test may have been over for long.
+ */
+static uint64_t time_spent(const struct run *run, uint64_t since, uint64_t now)
+{
+    const uint64_t from = since > run->gap_begin_ns ? since : run->gap_begin_ns;
+    const uint64_t gap = run->gap_end_ns > from ? run->gap_end_ns - from : 0;
+
+    return now > since ? now - since - gap : 0;
+}
+
+static void note_gap(struct run *run, uint64_t now)
+{
+    if (run->looked_ns && now - run->looked_ns > 500 * MS) {
+        run->gap_begin_ns = run->looked_ns;
+        run->gap_end_ns = now;
+        trace_event("gap", TRACE_U64("ns", now - run->looked_ns));
+    }
+    run->looked_ns = now;
+}
+
 static bool is_late(const struct run *run, const struct slot *slot, uint64_t now)
 {
     const uint64_t limit = pool_end_limit_ns(run);
     const uint64_t since = atomic_load_explicit(&slot->leaving_ns, memory_order_relaxed);
 
-    return limit && atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_LEAVING && now > since &&
-           now - since > limit;
+    return limit && atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_LEAVING &&
+           time_spent(run, since, now) > limit;
 }
 
 static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look)
@@ -431,7 +453,7 @@ static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look
             kill(-worker->pid, SIGKILL);
         return;
     }
-    if (current != SEGMENT_NO_ITEM && limit && !paused && now > started && now - started > limit) {
+    if (current != SEGMENT_NO_ITEM && limit && !paused && time_spent(run, started, now) > limit) {
         end_worker(run, worker, END_TIMEOUT);
         return;
     }
@@ -484,6 +506,7 @@ void pool_look(struct run *run)
     const uint64_t now = clock_now_ns();
     const bool slow_look = now - run->last_look_ns > 100 * MS;
 
+    note_gap(run, now);
     if (slow_look)
         run->last_look_ns = now;
     weigh(run, now);

@@ -92,6 +92,10 @@ struct run {
     uint64_t interrupted_ns;
     uint64_t last_draw_ns;
     uint64_t last_look_ns;
+    uint64_t looked_ns; /* when the workers were looked at last, and ... */
+    uint64_t
+        gap_begin_ns; /* ... the last time that we did not come to it for long: we were stopped, or the machine was */
+    uint64_t gap_end_ns;
     uint64_t last_result_ns;
     uint64_t configured_ns; /* 0 here and below: not reached */
     uint64_t collected_ns;

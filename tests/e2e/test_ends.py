@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 
 import pytest
 from conftest import Run, wait_until
@@ -303,3 +304,16 @@ def test_a_run_leaves_nothing_in_the_folder_for_temporary_files(suite, run_haste
     temp = tmp_path_factory.mktemp("tmp")
     run = run_hasten(suite({"test_t.py": text}), "-n2", env={"TMPDIR": str(temp)})
     assert [p.name for p in temp.iterdir() if not p.name.startswith("pytest-of-")] == [], run.describe()
+
+
+def test_time_while_the_program_is_stopped_counts_for_no_limit(suite, start_hasten):
+    """Ctrl-Z, or a frozen machine: the tests' time limits go on where they were."""
+    run = start_hasten(suite({"test_h.py": HOLDS}), "-n2", "--timeout=2")
+    held(run)
+    os.kill(run.process.pid, signal.SIGSTOP)
+    time.sleep(3)  # nothing happens that could be waited for: this is the time that must not count
+    os.kill(run.process.pid, signal.SIGCONT)
+    run.wait_event("gap")
+    (run.folder / "go").touch()
+    assert set(run.finish().outcomes().values()) == {"passed"}, run.describe()
+    assert run.status == 0
