@@ -101,6 +101,20 @@ class Once:
             return f"{type(exc).__name__}: {exc}"
         return ""
 
+    def last_teardown(self) -> pytest.TestReport | None:
+        """After the last worker. What went wrong is reported as pytest does it: as an error of the last test."""
+        item = self.session.items[-1]
+        call = pytest.CallInfo.from_call(lambda: self.session._setupstate.teardown_exact(None), "teardown")
+        if call.excinfo is None:
+            return None
+        report: pytest.TestReport = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        capman = self.config.pluginmanager.getplugin("capturemanager")
+        if capman is not None and capman.is_globally_capturing():
+            for name, text in zip(("stdout", "stderr"), capman.read_global_capture(), strict=True):
+                if text:
+                    report.sections.append((f"Captured {name} teardown", text))
+        return report
+
     def in_worker(self) -> None:
         """The values stay; their teardown is the template's."""
         state = self.session._setupstate

@@ -270,9 +270,9 @@ class Template:
         split.close_life()
         fork = _native.template_serve(state.template_chan, self.segment_fd)
         if isinstance(fork, bool):
-            trouble = once.tear_down() if once.active else ""
-            if trouble:
-                print(f"hasten: teardown of a --session-once fixture failed: {trouble}", file=sys.stderr)
+            report = once.last_teardown() if once.active else None
+            if report is not None:
+                self._send_extra(state.template_chan, ("r", self.worker._written(report)))
             _native.template_end_orphans()
             if fork:
                 os._exit(0)  # a worker has ended the session for this process too
@@ -408,8 +408,12 @@ class Template:
             collected = self._collected(session, bool(session.testsfailed))
         except Exception:
             return  # the exception that is on its way says more than a second one
-        fd = _native.blob(wire.dumps([("c", collected)]))
-        _native.send(chan, _native.WIRE_COLLECTED, 0, 0, 0, b"", fd)
+        self._send_extra(chan, ("c", collected))
+
+    @staticmethod
+    def _send_extra(chan: int, event: tuple[Any, ...]) -> None:
+        fd = _native.blob(wire.dumps([event]))
+        _native.send(chan, _native.WIRE_EXTRA, 0, 0, 0, b"", fd)
         os.close(fd)
 
 

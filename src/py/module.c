@@ -41,7 +41,7 @@ static const struct constant constants[] = {
     {"WIRE_ASKS_CRASHES", WIRE_ASKS_CRASHES},
     {"WIRE_BYE", WIRE_BYE},
     {"WIRE_CATALOG", WIRE_CATALOG},
-    {"WIRE_COLLECTED", WIRE_COLLECTED},
+    {"WIRE_EXTRA", WIRE_EXTRA},
     {"WIRE_ABORT", WIRE_ABORT},
     {"WIRE_EARLY", WIRE_EARLY},
     {"WIRE_FORKED", WIRE_FORKED},

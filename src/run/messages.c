@@ -36,7 +36,7 @@ static const struct rule {
     [WIRE_CRASH_SEEN] = {.from = FROM_REPORTER, .configured = true},
     [WIRE_BYE] = {.from = FROM_REPORTER},
     [WIRE_CATALOG] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
-    [WIRE_COLLECTED] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
+    [WIRE_EXTRA] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
     [WIRE_ABORT] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
     [WIRE_EARLY] = {.from = FROM_REPORTER | FROM_TEMPLATE},
     [WIRE_FORKED] = {.from = FROM_TEMPLATE, .configured = true},
@@ -242,7 +242,7 @@ static int handle_peer(struct run *run, const struct news *news, struct err *err
         return on_catalog(run, news->fd, news->msg.a != 0, err);
     case WIRE_GROUPS:
         return answers_groups(run, news->fd, news->msg.a != 0, err);
-    case WIRE_COLLECTED:
+    case WIRE_EXTRA:
         write_down(run, RECORD_EXTRA, news->fd);
         return 0;
     case WIRE_ABORT:

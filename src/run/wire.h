@@ -19,15 +19,15 @@ enum wire_type {
     WIRE_CRASH_SEEN, /* a: item whose crash was reported; b: enum wire_crash */
     WIRE_BYE,        /* pytest has come to its end and this process leaves with the status that it gave */
     /* Z or W -> S */
-    WIRE_CATALOG,   /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do);
+    WIRE_CATALOG, /* fd: catalog (store/catalog.h); a: 1 when no test may run (collection errors, nothing to do);
                         b: 1 when the template has something to tear down before the run ends */
-    WIRE_COLLECTED, /* fd: payload of a RECORD_EXTRA: what was collected before WIRE_ABORT, which follows */
-    WIRE_ABORT,     /* fd: payload of a RECORD_INTERRUPT: collection could not end */
-    WIRE_EARLY,     /* this suite needs the early start; data: why, one line */
-    WIRE_FORKED,    /* slot, a: pid */
-    WIRE_EXITED,    /* slot, a: pid, b: wait status */
-    WIRE_MISSING,   /* W that collected for itself: a: tests of the catalog that it does not have */
-    WIRE_HELLO,     /* Z: waits for WIRE_SEGMENT and WIRE_INPUTS; a: pid */
+    WIRE_EXTRA,   /* fd: payload of a RECORD_EXTRA: what was collected before WIRE_ABORT, a failed last teardown */
+    WIRE_ABORT,   /* fd: payload of a RECORD_INTERRUPT: collection could not end */
+    WIRE_EARLY,   /* this suite needs the early start; data: why, one line */
+    WIRE_FORKED,  /* slot, a: pid */
+    WIRE_EXITED,  /* slot, a: pid, b: wait status */
+    WIRE_MISSING, /* W that collected for itself: a: tests of the catalog that it does not have */
+    WIRE_HELLO,   /* Z: waits for WIRE_SEGMENT and WIRE_INPUTS; a: pid */
     /* S -> Z or W */
     WIRE_SEGMENT, /* fd: segment.h */
     WIRE_PLAN,    /* fd: plan table, see segment.h */

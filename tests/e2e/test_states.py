@@ -170,6 +170,25 @@ def test_endless_teardown_of_a_session_once_fixture_is_ended_with_every_result(s
     assert "conftest.py" in run.err, "the Python stack says where"
 
 
+def test_failing_teardown_of_a_session_once_fixture_is_an_error_as_in_pytest(suite, run_hasten):
+    conftest = """
+    import pytest
+    @pytest.fixture(scope="session")
+    def once():
+        yield 1
+        print("about to fail")
+        assert 1 == 2
+    """
+    folder = suite({"test_a.py": TESTS.replace("(i): pass", "(i, once): pass"), "conftest.py": conftest})
+    for args in (("-n0",), ("-n2", "--session-once=once")):
+        run = run_hasten(folder, *args)
+        assert run.status == 1, run.describe()
+        assert "4 passed, 1 error" in run.out, run.describe()
+        assert "ERROR at teardown of test_quick[3]" in run.out
+        assert "about to fail" in run.out
+        assert "assert 1 == 2" in run.out
+
+
 def test_ctrl_c_ends_an_endless_loop_of_the_reporter_after_the_tests(suite, start_hasten):
     conftest = """
     def pytest_sessionfinish(session):
