@@ -47,9 +47,9 @@ def install() -> bool:
     code.getstatementrange_ast = replacement
     if code.findsource is source.findsource and _is_own(source.findsource):
         source.findsource = code.findsource = Lines().asking(source.findsource)
-    own_path: Any = code.Code.path
-    if isinstance(own_path, property) and getattr(own_path.fget, "__module__", "") == code.__name__:
-        code.Code.path = _remembering(own_path.fget)
+    path = code.Code.path
+    if isinstance(path, property) and path.fget is not None and path.fget.__module__ == code.__name__:
+        code.Code.path = _remembering(path.fget)
     return True
 
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from _pytest.cacheprovider import NFPlugin
 from _pytest.reports import TestReport
 from _pytest.terminal import TerminalReporter
 
@@ -252,3 +253,51 @@ class Passed:
 def prepare() -> None:
     """Shows C what a passed report looks like."""
     _native.passed_are_like(TestReport("", ("", None, ""), {}, "passed", None, "call"))
+
+
+class CachedIds(set[Any]):
+    """NFPlugin's set of ids that were ever collected: those of this run are added when somebody looks."""
+
+    waiting: list[str] = []  # noqa: RUF012 - never changed in place
+
+    def __iter__(self) -> Iterator[Any]:
+        asker = sys._getframe(1).f_code
+        if asker is NF_FINISH or (NF_FINISH is not None and asker in NF_FINISH.co_consts):
+            return iter({*map(str, set.__iter__(self)), *self.waiting})  # it sorts their texts
+        self.add_waiting()
+        return set.__iter__(self)
+
+    def __len__(self) -> int:
+        self.add_waiting()
+        return set.__len__(self)
+
+    def add_waiting(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        set.update(self, map(node_id_maker() or str, waiting))
+
+
+def _looks_at_cached(name: str) -> Any:
+    original = getattr(set, name)
+
+    def look(self: CachedIds, *args: Any) -> Any:
+        self.add_waiting()
+        return original(self, *args)
+
+    look.__name__ = name
+    return look
+
+
+for _name in {*LOOKING_AT_IDS, "add"} - {"__iter__"}:
+    setattr(CachedIds, _name, _looks_at_cached(_name))
+
+NF_FINISH = getattr(getattr(NFPlugin, "pytest_sessionfinish", None), "__code__", None)
+
+
+def cache_ids(plugin: Any, ids: list[str], lazily: bool) -> None:
+    """Adds these ids to those that pytest's plugin nfplugin has."""
+    make_id = node_id_maker()
+    if not lazily or type(plugin) is not NFPlugin or type(plugin.cached_nodeids) is not set:
+        plugin.cached_nodeids.update(map(make_id, ids) if make_id else ids)
+    else:
+        plugin.cached_nodeids = CachedIds(plugin.cached_nodeids)
+        plugin.cached_nodeids.waiting = ids

@@ -318,6 +318,7 @@ class Reporter:
         self._update_cached_ids()
         self._show_collected(data)
         self._send_groups(data["marks"])
+        self._look_who_listens()
 
     def _show_collected(self, data: dict[str, Any]) -> None:
         """What template or worker have collected: once, though each early worker may tell of it."""
@@ -350,8 +351,7 @@ class Reporter:
         """--nf: the collected ids are known here as in a single process."""
         plugin = self.config.pluginmanager.getplugin("nfplugin")
         if plugin is not None and hasattr(plugin, "cached_nodeids"):
-            make_id = passed.node_id_maker()
-            plugin.cached_nodeids.update(map(make_id, self.ids) if make_id else self.ids)
+            passed.cache_ids(plugin, self.ids, lazily=self.in_c)
 
     @pytest.hookimpl(trylast=True)
     def pytest_plugin_registered(self) -> None:
@@ -378,8 +378,9 @@ class Reporter:
             node = self._node(one)
             node.workerinfo = {**info, "id": node.gateway.id, "spec": node.gateway.spec}
             self.config.hook.pytest_testnodeready(node=node)
-        for one in slots:
-            self.config.hook.pytest_xdist_node_collection_finished(node=self._node(one), ids=list(ids))
+        collected = self.config.hook.pytest_xdist_node_collection_finished
+        for one in slots if collected.get_hookimpls() else ():
+            collected(node=self._node(one), ids=list(ids))
         self.announced.update(slots)
 
     def _node(self, slot: int) -> Node:
@@ -404,7 +405,7 @@ class Reporter:
         else:
             location, keywords = marshal.loads(raw)
             reports = self._plain_reports(nodeid, location, keywords, start, (setup, call, teardown))
-        if self.dots is not None and self.dots.take(nodeid, reports):
+        if self.dots is not None and self._tell_passed(self.dots, nodeid, reports, slot, item):
             return
         hook = self.config.hook
         node = self._node(slot)
@@ -413,6 +414,15 @@ class Reporter:
         for report in reports:
             self._log(report, node, item)
         hook.pytest_runtest_logfinish(nodeid=nodeid, location=location)
+
+    def _tell_passed(self, dots: Dots, nodeid: str, reports: list[Any], slot: int, item: int) -> bool:
+        if dots.tells_others:
+            for report in reports:
+                self._say_where(report, self._node(slot), item)
+        told = dots.take(nodeid, reports)
+        if not told:
+            self._look_who_listens()
+        return told
 
     @staticmethod
     def _plain_reports(nodeid: str, location: Any, keywords: Any, start: int, spent: tuple[int, int, int]) -> list[Any]:
@@ -430,12 +440,15 @@ class Reporter:
             reports.append(report)
         return reports
 
+    def _say_where(self, report: Any, node: Node, item: int) -> None:
+        report.node = node
+        report.worker_id = node.gateway.id
+        report.testrun_uid = self.testrunuid
+        report.item_index = item
+
     def _log(self, report: Any, node: Node | None, item: int) -> None:
         if node is not None:
-            report.node = node
-            report.worker_id = node.gateway.id
-            report.testrun_uid = self.testrunuid
-            report.item_index = item
+            self._say_where(report, node, item)
         self.config.hook.pytest_runtest_logreport(report=report)
 
     def _play(self, events: list[tuple[Any, ...]], nodeid: str, node: Node | None, item: int = -1) -> None:
