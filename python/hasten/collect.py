@@ -12,11 +12,12 @@ import hashlib
 import os
 import sys
 import types
+from collections.abc import Generator
 from typing import Any
 
 import pytest
 
-from hasten import _native, deselect, fuse, known_collect
+from hasten import _native, deselect, fuse, known_collect, plugin
 
 # Everything that is replaced, left out, or done again in C: "module:qualified name" below _pytest.
 REPRODUCED = (
@@ -92,6 +93,7 @@ def install(pluginmanager: pytest.PytestPluginManager) -> Collection | None:
     collection = Collection(config)
     collection.start()
     config.add_cleanup(collection.stop)
+    pluginmanager.register(collection, "hasten-collection")
     return collection
 
 
@@ -243,6 +245,18 @@ class Collection:
             return False
         places = all(mapping.get(name) is found for mapping, name, found in self.places)
         return places and all(function.__code__ is code for function, code in self.codes)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self) -> Generator[None, Any, Any]:
+        """No cyclic collections meanwhile, also in a run of one process: there is no garbage to speak of."""
+        held = plugin.state.gc_thresholds is not None  # in a template, until its tests begin
+        if not held:
+            plugin.hold_collector()
+        try:
+            return (yield)
+        finally:
+            if not held:
+                plugin.release_collector()
 
     # ---- asked by C
 

@@ -65,7 +65,7 @@ def console_main() -> int:
     from _pytest import config
 
     _adopt_channels()
-    _hold_collector()
+    hold_collector()
     sys.argv[0] = os.path.join(os.path.dirname(sys.executable), "pytest")
     try:
         if hasattr(config, "_main"):  # 9.1 and later: names the program in usage errors
@@ -114,7 +114,7 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def _hold_collector() -> None:
+def hold_collector() -> None:
     """No cyclic collections until collection of tests is over; ``gc.isenabled()`` stays as the suite has it."""
     import gc
 

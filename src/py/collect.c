@@ -272,37 +272,62 @@ static PyObject *argument_names(PyObject *function, bool is_method)
     return names;
 }
 
-/* Names of the function's own usefixtures marks and those above; new reference. NULL: leave it to pytest. */
+/* Adds the names of one usefixtures mark. 1, or 0: leave it to pytest. */
+static int add_used(PyObject *list, PyObject *mark)
+{
+    PyObject *const names = PyObject_GetAttrString(mark, "args"); /* owned */
+    const bool ok = names && PyTuple_CheckExact(names) && PyTuple_GET_SIZE(names) &&
+                    PyList_SetSlice(list, PyList_GET_SIZE(list), PyList_GET_SIZE(list), names) == 0;
+
+    Py_XDECREF(names);
+    return ok;
+}
+
+/* Looks at one mark of a function. 1, or 0: leave it to pytest. */
+static int look_at_mark(PyObject *list, PyObject *mark)
+{
+    PyObject *const name = PyObject_GetAttrString(mark, "name"); /* owned */
+    int ok = name && PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "parametrize") != 0;
+
+    if (ok && PyUnicode_CompareWithASCIIString(name, "usefixtures") == 0)
+        ok = add_used(list, mark);
+    Py_XDECREF(name);
+    return ok;
+}
+
+/* Names of the function's own usefixtures marks and of those above it; new reference. NULL: leave it to pytest. */
 static PyObject *used_fixtures(const struct context *c, PyObject *function)
 {
-    PyObject *const marks = item_marks(function); /* owned */
-    PyObject *used = marks ? Py_NewRef(c->usefixtures) : NULL;
+    PyObject *const marks = item_marks(function);        /* owned */
+    PyObject *const list = marks ? PyList_New(0) : NULL; /* owned */
+    PyObject *used = NULL;
+    bool ok = list != NULL;
 
-    for (Py_ssize_t i = 0; used && i < PyList_GET_SIZE(marks); i++) {
-        PyObject *const name = PyObject_GetAttrString(PyList_GET_ITEM(marks, i), "name"); /* owned */
-        const bool uses = name && PyUnicode_Check(name) && PyUnicode_CompareWithASCIIString(name, "usefixtures") == 0;
-
-        if (!name || uses || !PyUnicode_Check(name) || PyUnicode_CompareWithASCIIString(name, "parametrize") == 0)
-            Py_CLEAR(used);
-        Py_XDECREF(name);
-    }
+    for (Py_ssize_t i = 0; ok && i < PyList_GET_SIZE(marks); i++)
+        ok = look_at_mark(list, PyList_GET_ITEM(marks, i));
+    if (ok && PyList_GET_SIZE(list) == 0)
+        used = Py_NewRef(c->usefixtures);
+    else if (ok && PyList_SetSlice(list, PyList_GET_SIZE(list), PyList_GET_SIZE(list), c->usefixtures) == 0)
+        used = PyList_AsTuple(list);
+    Py_XDECREF(list);
     Py_XDECREF(marks);
     return used;
 }
 
 /* (initialnames, closure, name2fixturedefs), borrowed from the cache. NULL: leave it to pytest. */
-static PyObject *resolve(const struct context *c, PyObject *argnames)
+static PyObject *resolve(const struct context *c, PyObject *argnames, PyObject *used)
 {
-    PyObject *answer = PyDict_GetItemWithError(c->cache, argnames); /* borrowed */
+    PyObject *const key = used == c->usefixtures ? Py_NewRef(argnames) : PyTuple_Pack(2, argnames, used); /* owned */
+    PyObject *answer = key ? PyDict_GetItemWithError(c->cache, key) : NULL;                               /* borrowed */
 
     if (!answer && !PyErr_Occurred()) {
-        answer = PyObject_CallFunctionObjArgs(fuse.resolve, c->collector, argnames, c->usefixtures, NULL); /* owned */
-        if (!answer || PyDict_SetItem(c->cache, argnames, answer) < 0) {
-            Py_XDECREF(answer);
-            return NULL;
-        }
-        Py_DECREF(answer); /* the cache holds it */
+        answer = PyObject_CallFunctionObjArgs(fuse.resolve, c->collector, argnames, used, NULL); /* owned */
+        if (answer && PyDict_SetItem(c->cache, key, answer) == 0)
+            Py_DECREF(answer); /* the cache holds it */
+        else
+            Py_CLEAR(answer);
     }
+    Py_XDECREF(key);
     return answer && PyTuple_CheckExact(answer) ? answer : NULL;
 }
 
@@ -311,7 +336,7 @@ static PyObject *make(const struct context *c, PyObject *name, PyObject *functio
 {
     PyObject *const argnames = argument_names(function, PyType_Check(c->owner)); /* owned */
     PyObject *const used = argnames ? used_fixtures(c, function) : NULL;         /* owned */
-    PyObject *const found = used ? resolve(c, argnames) : NULL;
+    PyObject *const found = used ? resolve(c, argnames, used) : NULL;
     PyObject *const info = found ? item_fixture_info(argnames, PyTuple_GET_ITEM(found, 0), PyTuple_GET_ITEM(found, 1),
                                                      PyTuple_GET_ITEM(found, 2))
                                  : NULL; /* owned */

@@ -32,7 +32,7 @@ def collect(folder: Path, to: Path, fuse: str, args: tuple[str, ...]) -> tuple[i
     ]
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
     made, *lines = to.read_text().split("\n")
-    text = re.sub(r"0x[0-9a-f]+", "0x", re.sub(r"in \d+\.\d+s", "in T", run.stdout + run.stderr))
+    text = re.sub(r"0x[0-9a-f]+", "0x", re.sub(r"=* (.*) in \d+\.\d+s.*", r"\1", run.stdout + run.stderr))
     return int(made), [re.sub(r"0x[0-9a-f]+", "0x", line) for line in lines], text
 
 
