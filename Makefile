@@ -18,8 +18,8 @@ S ?= 60
 N ?= 1000
 SEED ?= 1000
 
-.PHONY: help dev build venv test check plugins asan tsan memcheck fuzz fuzz-suites tidy fmt fmt-check lint headers layers \
-	sizes bench corpus ready dist docs clean
+.PHONY: help dev build venv test check plugins asan tsan memcheck fuzz fuzz-suites coverage tidy fmt fmt-check lint headers \
+	layers sizes bench corpus ready dist docs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -95,6 +95,7 @@ fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name; 
 	CC=clang $(MESON) setup $$(test -f build/fuzz/build.ninja && echo --reconfigure) build/fuzz \
 		-Dfuzz=true -Dtests=disabled -Db_sanitize=address,undefined -Db_lundef=false >/dev/null
 	$(IN_VENV) ninja -C build/fuzz -j $(JOBS) --quiet
+	$(PY) tools/fuzz_seeds.py --unpack
 	status=0; mkdir -p build/fuzz/found; \
 	for target in build/fuzz/tests/fuzz/fuzz_$(or $(T),*); do \
 		test -f $$target -a -x $$target || continue; \

@@ -1,8 +1,10 @@
 """Writes tests/fuzz/seeds/<target>.txt from what `make fuzz` has found: few small inputs that reach everything.
 
 Usage: python tools/fuzz_seeds.py [TARGET ...]   (after `make fuzz`; without names all targets)
+       python tools/fuzz_seeds.py --unpack       (the other way round: `make fuzz` begins with them)
 """
 
+import hashlib
 import pathlib
 import subprocess
 import sys
@@ -23,7 +25,19 @@ def merged(program: pathlib.Path, corpus: pathlib.Path) -> list[bytes]:
     return inputs[:: len(inputs) // MOST_SEEDS + 1]
 
 
+def unpack() -> int:
+    for seeds in (ROOT / "tests/fuzz/seeds").glob("fuzz_*.txt"):
+        corpus = ROOT / "build/fuzz/corpus" / seeds.stem
+        corpus.mkdir(parents=True, exist_ok=True)
+        for line in seeds.read_text().splitlines():
+            data = bytes.fromhex(line)
+            (corpus / hashlib.sha1(data).hexdigest()).write_bytes(data)
+    return 0
+
+
 def main(names: list[str]) -> int:
+    if names == ["--unpack"]:
+        return unpack()
     found = sorted((ROOT / "build/fuzz/corpus").glob("fuzz_*"))
     for corpus in found:
         if names and corpus.name not in names:

@@ -12,7 +12,7 @@ int chan_pair(int ends[2])
     return socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0 ? 0 : -errno;
 }
 
-int chan_send(int chan, const struct chan_msg *msg, const void *data, size_t n, int fd)
+static int send_with(int flags, int chan, const struct chan_msg *msg, const void *data, size_t n, int fd)
 {
     struct iovec parts[2] = {
         {.iov_base = (void *)(uintptr_t)msg, .iov_len = sizeof *msg},
@@ -37,9 +37,19 @@ int chan_send(int chan, const struct chan_msg *msg, const void *data, size_t n, 
         memcpy(CMSG_DATA(c), &fd, sizeof fd);
     }
     do
-        done = sendmsg(chan, &head, MSG_NOSIGNAL);
+        done = sendmsg(chan, &head, MSG_NOSIGNAL | flags);
     while (done < 0 && errno == EINTR);
     return done < 0 ? -errno : 0;
+}
+
+int chan_send(int chan, const struct chan_msg *msg, const void *data, size_t n, int fd)
+{
+    return send_with(0, chan, msg, data, n, fd);
+}
+
+int chan_offer(int chan, const struct chan_msg *msg, int fd)
+{
+    return send_with(MSG_DONTWAIT, chan, msg, NULL, 0, fd);
 }
 
 /* The last descriptor of the message, -1 for none; others, which no message of ours has, are closed. How many. */

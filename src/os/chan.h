@@ -24,6 +24,9 @@ int chan_pair(int ends[2]);
 /* fd: borrowed, -1 for none. 0 or -errno (-EPIPE when the peer is gone; never raises SIGPIPE). */
 int chan_send(int chan, const struct chan_msg *msg, const void *data, size_t n, int fd);
 
+/* The same without data and without waiting: -EAGAIN when the peer has some hundred messages to read already. */
+int chan_offer(int chan, const struct chan_msg *msg, int fd);
+
 /*
  * Waits for one message. data: room for CHAN_MAX_DATA bytes. Returns 1 and *n, *fd (owned by the caller, close-on-exec,
  * -1 for none); 0 at end of file; -errno (-EAGAIN when wait_ms passed, -EINTR on a signal, -EBADMSG for what chan_send
