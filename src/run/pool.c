@@ -30,6 +30,7 @@ bool pool_start(struct run *run)
     const struct chan_msg msg = {.type = WIRE_FORK, .slot = slot};
     struct worker *worker;
     int ends[2];
+    int code;
 
     if (slot >= run->n_slots || (run->template.chan < 0 && !run->spawn) || chan_pair(ends) < 0)
         return false;
@@ -40,8 +41,8 @@ bool pool_start(struct run *run)
     atomic_store_explicit(&segment_slot(&run->segment, slot)->state, SLOT_STARTING, memory_order_release);
     if (run->spawn) {
         struct err err;
-        const int code = launch_worker(run, slot, ends[1], &err);
 
+        code = launch_worker(run, slot, ends[1], &err);
         close(ends[1]);
         if (code < 0)
             launch_note(run, "hasten: worker gw%u could not be started: %s", slot, err.text);
@@ -51,10 +52,17 @@ bool pool_start(struct run *run)
     if (!run->early) {
         const struct chan_msg plan = {.type = WIRE_PLAN};
 
-        chan_send(run->template.chan, &plan, NULL, 0, run->table_fd);
+        chan_offer(run->template.chan, &plan, run->table_fd);
     }
-    chan_send(run->template.chan, &msg, NULL, 0, ends[1]);
+    code = chan_offer(run->template.chan, &msg, ends[1]);
     close(ends[1]);
+    if (code == -EAGAIN) { /* it has hundreds to fork already, and would wait for us to hear of them: they will do */
+        close(ends[0]);
+        *worker = (struct worker){.chan = -1};
+        run->n_used--;
+        atomic_store_explicit(&segment_slot(&run->segment, slot)->state, SLOT_FREE, memory_order_release);
+        return false;
+    }
     trace_event("worker_start", TRACE_U64("slot", slot));
     return true;
 }

@@ -71,12 +71,14 @@ void results_tell(struct run *run)
     if (run->told == 0 || moved) {
         const struct chan_msg where = {.type = WIRE_JOURNAL};
 
-        run->journal.moved = false;
-        if (chan_send(run->reporter.chan, &where, NULL, 0, run->journal.fd) < 0)
+        if (chan_offer(run->reporter.chan, &where, run->journal.fd) < 0)
             return;
+        run->journal.moved = false;
     }
-    msg.a = run->told = run->journal.length;
-    chan_send(run->reporter.chan, &msg, NULL, 0, -1);
+    /* A reporter that is stuck in a hook reads nothing: limits and Ctrl-C go on, and it is told at another time. */
+    msg.a = run->journal.length;
+    if (chan_offer(run->reporter.chan, &msg, -1) == 0)
+        run->told = run->journal.length;
 }
 
 static void note_result(struct run *run, const struct record *record, const char *text, size_t text_len)

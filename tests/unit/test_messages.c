@@ -190,6 +190,61 @@ static void test_another_start_is_asked_for_once(void **state)
     close_play(&play);
 }
 
+static void read_all(int chan)
+{
+    static char data[CHAN_MAX_DATA];
+    struct chan_msg msg;
+    size_t n;
+    int fd = -1;
+
+    while (chan_recv(chan, 0, &msg, data, &n, &fd) == 1)
+        run_close_fd(&fd);
+}
+
+static void fill(int chan)
+{
+    const struct chan_msg msg = {.type = WIRE_ADVANCE};
+
+    while (chan_offer(chan, &msg, -1) == 0)
+        ;
+    assert_int_equal(chan_offer(chan, &msg, -1), -EAGAIN);
+}
+
+/* A hook that never returns must not stop time limits and Ctrl-C. */
+static void test_a_reporter_that_reads_nothing_is_not_waited_for(void **state)
+{
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    fill(play.run.reporter.chan);
+    results_tell(&play.run);
+    assert_int_equal(play.run.told, 0);
+    read_all(play.reporter);
+    results_tell(&play.run);
+    assert_true(play.run.told > 0);
+    close_play(&play);
+}
+
+static void test_a_template_that_is_behind_is_not_waited_for(void **state)
+{
+    const int fd = make_catalog();
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    fill(play.run.template.chan);
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_CATALOG}, "", fd), 0);
+    close(fd);
+    assert_int_equal(play.run.n_used, 0);
+    read_all(play.template);
+    assert_true(pool_start(&play.run));
+    assert_int_equal(play.run.n_used, 1);
+    close_play(&play);
+}
+
 /* ---- the channel itself */
 
 static void send_raw(int chan, size_t n, const int *fds, size_t n_fds)
@@ -264,6 +319,8 @@ int main(void)
         cmocka_unit_test(test_no_message_makes_us_signal_everybody),
         cmocka_unit_test(test_a_damaged_catalog_ends_the_run_with_a_message),
         cmocka_unit_test(test_another_start_is_asked_for_once),
+        cmocka_unit_test(test_a_reporter_that_reads_nothing_is_not_waited_for),
+        cmocka_unit_test(test_a_template_that_is_behind_is_not_waited_for),
         cmocka_unit_test(test_a_message_that_cannot_be_is_refused_and_keeps_nothing_open),
     };
 
