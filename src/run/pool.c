@@ -340,9 +340,9 @@ static void give_back_claim(struct run *run, struct slot *slot)
     if (item >= run->catalog.n_items || run->result[item] || !run->planned)
         return;
     range_read(&slot->range, &lo, &hi);
-    if (lo > 0 && lo <= run->n_free && plan_table_order(&run->table)[lo - 1] == item)
-        range_give_back(&slot->range, lo - 1);
-    trace_event("claim_given_back", TRACE_U64("item", item), TRACE_U64("at", lo));
+    if (lo > 0 && lo <= run->n_free && plan_table_order(&run->table)[lo - 1] == item &&
+        range_give_back(&slot->range, lo - 1))
+        trace_event("claim_given_back", TRACE_U64("item", item), TRACE_U64("at", lo - 1));
 }
 
 void pool_reap(struct run *run, uint32_t slot, int status)
