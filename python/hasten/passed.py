@@ -119,35 +119,55 @@ for _name in LOOKING:
     setattr(Stats, _name, _looks(_name))
 
 
-class Reported(set[Any]):
-    """The ids whose result is on the screen; it knows how many they are without having all of them."""
+class LateSet:
+    """A set to everybody, whose last members are put in when somebody looks.
 
-    passed: Passed | None = None
-    expected = ""  # the test whose reports are being told now
+    No subclass: ``set(x)`` and ``x.union(y)`` would copy what is in a subclass's table, and ask none of its methods.
+    """
 
-    def __len__(self) -> int:
-        return set.__len__(self) + (self.passed.n_ids if self.passed is not None else 0)
+    __hash__ = None  # type: ignore[assignment]
+    __class__ = property(lambda self: set)
 
-    def add(self, node_id: Any) -> None:
-        if self.passed is not None and str(node_id) != self.expected:
-            self.passed.show_ids()
-        set.add(self, node_id)
+    def __init__(self, ids: set[Any]) -> None:
+        self.ids = ids
+
+    def fill(self) -> None:
+        raise NotImplementedError
 
 
 def _looks_at_ids(name: str) -> Any:
     original = getattr(set, name)
 
-    def look(self: Reported, *args: Any) -> Any:
-        if self.passed is not None:
-            self.passed.show_ids()
-        return original(self, *args)
+    def look(self: LateSet, *args: Any) -> Any:
+        self.fill()
+        return original(self.ids, *args)
 
     look.__name__ = name
     return look
 
 
 for _name in LOOKING_AT_IDS:
-    setattr(Reported, _name, _looks_at_ids(_name))
+    setattr(LateSet, _name, _looks_at_ids(_name))
+
+
+class Reported(LateSet):
+    """The ids whose result is on the screen; it knows how many they are without having all of them."""
+
+    def __init__(self, ids: set[Any], passed: Passed) -> None:
+        super().__init__(ids)
+        self.passed = passed
+        self.expected = ""  # the test whose reports are being told now
+
+    def fill(self) -> None:
+        self.passed.fill_ids()
+
+    def __len__(self) -> int:
+        return len(self.ids) + self.passed.n_ids
+
+    def add(self, node_id: Any) -> None:
+        if str(node_id) != self.expected:
+            self.fill()
+        self.ids.add(node_id)
 
 
 def _code(name: str) -> Any:
@@ -176,8 +196,7 @@ class Passed:
         self.stats = Stats(tr.stats)
         self.stats.passed = self
         tr.stats = self.stats
-        self.reported = Reported(tr._progress_nodeids_reported)
-        self.reported.passed = self
+        self.reported = Reported(tr._progress_nodeids_reported, self)
         tr._progress_nodeids_reported = self.reported
 
     @classmethod
@@ -215,15 +234,15 @@ class Passed:
         self.reported.expected = self.ids[item]
         if _native.passed_own(item):
             self.n_ids -= 1
-            set.add(self.reported, self._id(item))
+            self.reported.ids.add(self._id(item))
 
     def _id(self, item: int) -> Any:
         return self.make_id(self.ids[item]) if self.make_id else self.ids[item]
 
-    def show_ids(self) -> None:
+    def fill_ids(self) -> None:
         if self.n_ids:
             self.n_ids = 0
-            set.update(self.reported, [self._id(item) for item in _native.passed_items()])
+            self.reported.ids.update([self._id(item) for item in _native.passed_items()])
 
     def show(self) -> None:
         """Every report is an object in its list from here on."""
@@ -255,40 +274,31 @@ def prepare() -> None:
     _native.passed_are_like(TestReport("", ("", None, ""), {}, "passed", None, "call"))
 
 
-class CachedIds(set[Any]):
-    """NFPlugin's set of ids that were ever collected: those of this run are added when somebody looks."""
+class CachedIds(LateSet):
+    """NFPlugin's set of ids that were ever collected: those of this run are put in when somebody looks."""
 
-    waiting: list[str] = []  # noqa: RUF012 - never changed in place
+    def __init__(self, ids: set[Any], waiting: list[str]) -> None:
+        super().__init__(ids)
+        self.waiting = waiting
+
+    def fill(self) -> None:
+        waiting, self.waiting = self.waiting, []
+        self.ids.update(map(node_id_maker() or str, waiting))
 
     def __iter__(self) -> Iterator[Any]:
         asker = sys._getframe(1).f_code
         if asker is NF_FINISH or (NF_FINISH is not None and asker in NF_FINISH.co_consts):
-            return iter({*map(str, set.__iter__(self)), *self.waiting})  # it sorts their texts
-        self.add_waiting()
-        return set.__iter__(self)
+            return iter({*map(str, self.ids), *self.waiting})  # it sorts their texts
+        self.fill()
+        return iter(self.ids)
 
     def __len__(self) -> int:
-        self.add_waiting()
-        return set.__len__(self)
+        self.fill()
+        return len(self.ids)
 
-    def add_waiting(self) -> None:
-        waiting, self.waiting = self.waiting, []
-        set.update(self, map(node_id_maker() or str, waiting))
+    def add(self, node_id: Any) -> None:
+        self.ids.add(node_id)
 
-
-def _looks_at_cached(name: str) -> Any:
-    original = getattr(set, name)
-
-    def look(self: CachedIds, *args: Any) -> Any:
-        self.add_waiting()
-        return original(self, *args)
-
-    look.__name__ = name
-    return look
-
-
-for _name in {*LOOKING_AT_IDS, "add"} - {"__iter__"}:
-    setattr(CachedIds, _name, _looks_at_cached(_name))
 
 NF_FINISH = getattr(getattr(NFPlugin, "pytest_sessionfinish", None), "__code__", None)
 
@@ -299,5 +309,5 @@ def cache_ids(plugin: Any, ids: list[str], lazily: bool) -> None:
     if not lazily or type(plugin) is not NFPlugin or type(plugin.cached_nodeids) is not set:
         plugin.cached_nodeids.update(map(make_id, ids) if make_id else ids)
     else:
-        plugin.cached_nodeids = CachedIds(plugin.cached_nodeids)
-        plugin.cached_nodeids.waiting = ids
+        known: Any = plugin
+        known.cached_nodeids = CachedIds(plugin.cached_nodeids, ids)
