@@ -125,6 +125,8 @@ def _judge(options, known, suite, what, traces, said, reference):
 
 def command_time(options):
     timing.settle(options)
+    options.memory = options.memory and not options.quick
+    options.suites = [suite for suite in options.suites if suite.timed or suite.name in options.names]
     names, tables, broken = options.names_of_runners, [], []
     for suite in options.suites:
         with options.cache.lock(suite):

@@ -48,6 +48,7 @@ class Suite:
     report: str = "-rA"  # what makes pytest name every test in its summary
     count: str = ""
     peers: bool = True  # whether other runners are measured on it
+    timed: bool = True  # whether it is measured without being named
 
     @property
     def requirement(self):
