@@ -6,6 +6,7 @@ was wrong; each of them is a test here.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,8 +30,8 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield stage
 
 
-def same(stage: Stage, suite: Suite, seed: int, modes: int) -> None:
-    for verdict in check(stage, suite, modes_of(seed, suite, modes)):
+def same(stage: Stage, suite: Suite, seed: int, modes: int, open_too: bool = False) -> None:
+    for verdict in check(stage, suite, modes_of(seed, suite, modes), open_too):
         if verdict.found:
             lines = [str(difference) for difference in verdict.found[:10]]
             outputs = (f"--- {run.raw.status}\n{run.output[-3000:]}" for run in (verdict.plain, verdict.other))
@@ -43,8 +44,12 @@ def test_a_random_suite_is_as_with_pytest(stage: Stage, seed: int) -> None:
 
 
 @pytest.mark.parametrize("folder", FOUND, ids=lambda folder: folder.name)
-def test_what_was_found_once_is_as_with_pytest(stage: Stage, folder: Path) -> None:
-    same(stage, Suite.load(folder), 0, 3)
+def test_what_was_found_once_is_as_with_pytest(stage: Stage, folder: Path, request: pytest.FixtureRequest) -> None:
+    """suite.json may say why it is still open; who puts it right removes that, and its line in generator/known.py."""
+    reason = json.loads((folder / "suite.json").read_text()).get("open")
+    if reason:
+        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+    same(stage, Suite.load(folder), 0, 3, open_too=True)
 
 
 def test_the_same_seed_gives_the_same_suite() -> None:

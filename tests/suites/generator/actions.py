@@ -119,10 +119,6 @@ caplog.clear()
 ===
 [caplog] logging.getLogger("app").warning("kept @w")
 step("caplog", caplog.record_tuples, [r.getMessage() for r in caplog.get_records("setup")])
-===
-[caplog] caplog.handler.setLevel(logging.ERROR)
-logging.getLogger("app").warning("not for caplog")
-step("caplog", caplog.messages)
 """
 
 WARNS = r"""
@@ -330,6 +326,10 @@ exec(compile("value = @n", "<made>", "exec"), {})
 """
 
 LEAKS = r"""
+[caplog] caplog.handler.setLevel(logging.ERROR)
+logging.getLogger("app").warning("not for caplog")
+step("caplog", caplog.messages)
+===
 warnings.warn("@w of pytest's line", PendingDeprecationWarning, stacklevel=2)
 ===
 logging.getLogger().addHandler(logging.NullHandler())
@@ -431,8 +431,6 @@ look("@w")
 [request] request.node.parent.addfinalizer(lambda: step("of the parent", "@w"))
 ===
 [request] request.node.parent.add_marker("custom")
-===
-[request] request.config.option.verbose = 1
 ===
 [request] request.node.config.addinivalue_line("markers", "late_@w: declared late")
 ===

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 import re
@@ -17,6 +16,7 @@ import shutil
 import signal
 import sys
 
+from generator import known
 from generator.preloaded import Server
 from generator.suite import Suite
 
@@ -69,7 +69,9 @@ class Stage:
         self.record, self.junit, self.output = (self.folder / name for name in ("record", "junit.xml", "output"))
         self.run: measure.Run | None = None  # what compare.read() asks for
         self.cpu_s = 0.0
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a job in the background; pytest has its own view of that
+        if (
+            signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        ):  # a job in the background; pytest has its own view of that
             signal.signal(signal.SIGINT, signal.default_int_handler)
         self.server = Server(python) if preload else None
 
@@ -168,6 +170,7 @@ NORMAL = (
     (re.compile(r"\x1b\[[0-9;]*m"), ""),
     # where values of arguments are wrapped depends on the length of a worker's folder for temporary files
     (re.compile(r"(?<=\S)\n(?=[a-z_]\w* = \S)"), ", "),
+    (re.compile(r"(<MagicMock name='\w+' id=').*"), r"\1"),
     (re.compile(r"_given_basetemp=[^,]*"), "_given_basetemp=None"),  # workers have folders of their own
     # "fixture not found" lists what there is
     (re.compile(r"\b(testrun_uid|worker_id), |, (testrun_uid|worker_id)\b"), ""),
@@ -181,8 +184,8 @@ NORMAL = (
 )
 
 
-def differences(suite: Suite, plain: Run, other: Run, mode: Mode) -> list[compare.Difference]:
-    """Everything in which the other run differs from plain pytest's."""
+def differences(plain: Run, other: Run, mode: Mode, open_too: bool = False) -> list[compare.Difference]:
+    """Everything in which the other run differs from plain pytest's. open_too: also what is known and not put right yet."""
     found = [
         d for d in compare.differences(plain.said, other.said) if not (d.field == "terminal" and OF_TIME.match(d.key))
     ]
@@ -192,51 +195,7 @@ def differences(suite: Suite, plain: Run, other: Run, mode: Mode) -> list[compar
         found.append(
             compare.Difference("left", "processes", "none", f"{other.raw.left}, timed out: {other.raw.timed_out}")
         )
-    inner = [sorted(k.rpartition("\n")[2] for k in r.said.collects if k.startswith(INTERNAL)) for r in (plain, other)]
-    if inner[0] == inner[1] != []:  # their tracebacks are those of the process that was told of it
-        found = [d for d in found if INTERNAL not in d.key]
-    hidden = not mode.recorded and HIDDEN in other.output and HIDDEN not in plain.output
-    rest = [d for d in found if not (_is_letters(d) or _is_hidden(d) or (hidden and d.field == "terminal"))]
-    if len(rest) < len(found) and all(d.field in (*compare.DERIVED, "reports.log") for d in rest):
-        return []
-    return rest
-
-
-# What pytest's terminal reporter writes about a unittest subTest, into the captured output of its test.
-LETTERS = re.compile(r"[-u,yxXsFE.]*|.*SUB[A-Z]+.*", re.DOTALL)
-
-
-def _is_letters(difference: compare.Difference) -> bool:
-    """A known difference (docs/reference/differences.md): only these letters are missing in the sections."""
-    if difference.field != "sections":
-        return False
-    expected, got = json.loads(difference.expected), json.loads(difference.found)
-    for name, text in expected:
-        if got and got[0][0] == name and _missing(text, got[0][1]) is not None:
-            text = _missing(text, got.pop(0)[1])
-        if not name.startswith("Captured std") and text or not LETTERS.fullmatch(text):
-            return False
-    return not got
-
-
-INTERNAL = "internal error"
-HIDDEN = "All traceback entries are hidden"
-
-
-def _is_hidden(difference: compare.Difference) -> bool:
-    """Several finalizers have failed, and pytest finds a frame of ours to hide."""
-    return difference.field == "long" and HIDDEN in difference.found and HIDDEN not in difference.expected
-
-
-def _missing(text: str, part: str) -> str | None:
-    """What text has besides part; None when part is not in it, in its order."""
-    missing = []
-    for letter in text:
-        if part and part[0] == letter:
-            part = part[1:]
-        else:
-            missing.append(letter)
-    return None if part else "".join(missing)
+    return known.news(found, plain, other, (*compare.DERIVED, "reports.log"), open_too)
 
 
 def _step_differences(name: str, expected: list[str], got: list[str], by_file: bool):
@@ -266,7 +225,7 @@ class Verdict:
         return {difference.field for difference in self.found}
 
 
-def check(stage: Stage, suite: Suite, modes: list[Mode]) -> list[Verdict]:
+def check(stage: Stage, suite: Suite, modes: list[Mode], open_too: bool = False) -> list[Verdict]:
     """One verdict for each mode. What a second run of plain pytest says differently is not counted."""
     verdicts = []
     plains: dict[bool, Run] = {}
@@ -275,7 +234,7 @@ def check(stage: Stage, suite: Suite, modes: list[Mode]) -> list[Verdict]:
             plains[mode.recorded] = stage.play(suite, PLAIN, mode.recorded)
         plain = plains[mode.recorded]
         other = stage.play(suite, mode, mode.recorded)
-        found = differences(suite, plain, other, mode)
+        found = differences(plain, other, mode, open_too)
         if found:
             found = _stable(stage, suite, plain, other, mode, found)
         verdicts.append(Verdict(mode, found, plain, other))
@@ -284,7 +243,7 @@ def check(stage: Stage, suite: Suite, modes: list[Mode]) -> list[Verdict]:
 
 def _stable(stage, suite, plain, other, mode, found):
     again = stage.play(suite, PLAIN, mode.recorded)
-    unstable = {(d.field, d.key) for d in differences(suite, plain, again, mode)}
+    unstable = {(d.field, d.key) for d in differences(plain, again, mode)}
     rest = [d for d in found if (d.field, d.key) not in unstable]
     if unstable and all(d.field in compare.DERIVED for d in rest):
         return []
@@ -298,7 +257,7 @@ def modes_of(seed: int, suite: Suite, how_many: int) -> list[Mode]:
         ways = [Mode(1), Mode(1, fuse=False), Mode(1, recorded=False), Mode(0)]
     else:
         ways = [Mode(2), Mode(1), Mode(2, fuse=False), Mode(2, recorded=False), Mode(1, recorded=False)]
-    if any(".subTest(" in text for text in suite.files.values()):  # _is_letters() needs records
+    if any(".subTest(" in text for text in suite.files.values()):  # known.is_letters() needs records
         ways = [way for way in ways if way.recorded]
     fused = [way for way in ways if way.fuse]
     first = fused[turn % len(fused)]

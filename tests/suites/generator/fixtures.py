@@ -40,7 +40,9 @@ def _fixture(maker: Maker, known: list[Fixture], method: bool) -> tuple[str, Fix
     decorator, parametrized = _decorator(maker, fixture, override)
     ends = 0 if "autouse" in decorator else 0.03
     names, before = maker.actions(maker.pick((0, 0, 0, 1, 2)), ends, allowed) if loud else ([], "pass")
-    late = ends if maker.together else 0  # SystemExit and its like leave later fixtures as they are, for other modules too
+    late = (
+        ends if maker.together else 0
+    )  # SystemExit and its like leave later fixtures as they are, for other modules too
     finish_names, after = maker.actions(maker.pick((0, 0, 1)), late, allowed) if loud else ([], "pass")
     value = _value(maker, fixture, arguments, parametrized, names)
     body = _body(maker, fixture, before, after, value, loud)

@@ -93,7 +93,9 @@ def make(seed: int) -> Suite:
         files["thing.own"] = "own\n"
     files["pytest.ini"] = _ini(maker)
     args, again = _arguments(maker)
-    if any(".dup2(" in text for text in files.values()):  # without capture of descriptors pytest's own output goes there
+    if any(
+        ".dup2(" in text for text in files.values()
+    ):  # without capture of descriptors pytest's own output goes there
         args, again = (words and [w for w in words if w != "-s" and "--capture" not in w] for words in (args, again))
     env = {} if maker.chance(0.3) else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # foreign plugins: hypothesis is there
     return Suite(files, args, maker.together, again, env)
