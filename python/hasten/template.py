@@ -278,15 +278,23 @@ class Template:
                 os._exit(0)  # a worker has ended the session for this process too
             return True
         once.in_worker()
-        self._become_worker(session, fork, limits)
-        self.worker.run(session, list(range(len(session.items))) * self._n_copies())
+        order = self._become_worker(session, fork, limits)
+        if order:
+            self.worker.run(session, order)
         return True
 
-    def _become_worker(self, session: pytest.Session, fork: tuple[int, ...], limits: dict[int, int]) -> None:
+    def _become_worker(self, session: pytest.Session, fork: tuple[int, ...], limits: dict[int, int]) -> list[int]:
+        """Returns as _match does."""
         slot, chan, segment_fd, _inputs_fd, plan_fd = fork
         state.role = "worker"
         os.close(state.template_chan)
         state.template_chan = -1
+        order = list(range(len(session.items))) * self._n_copies()
+        if state.late:  # tests keep the numbers that the first template gave them
+            order = self._match(session, slot, chan, self._receive_plan(chan)[1])
+            if not order:
+                return order
+            limits = {at: limits[i] for at, i in enumerate(order) if i in limits}
         _native.die_with(chan)
         if state.seeds:
             state.seeds.after_fork()
@@ -303,6 +311,16 @@ class Template:
         self.worker.attach(slot, segment_fd, plan_fd, limits)
         for fd in (segment_fd, plan_fd):
             os.close(fd)
+        return order
+
+    @staticmethod
+    def _match(session: pytest.Session, slot: int, chan: int, reference: bytes) -> list[int]:
+        """Index in the catalog `reference` -> index in session.items; [] when this process lacks one of its tests."""
+        own = {item.nodeid: i for i, item in enumerate(session.items)}
+        ids, _python = wire.catalog_read(reference)
+        order = [own.get(nodeid, -1) for nodeid in ids]
+        _native.send(chan, _native.WIRE_MISSING, slot, order.count(-1))
+        return [] if -1 in order else order
 
     def _own_basetemp(self, own: dict[str, Any]) -> None:
         factory = getattr(self.config, "_tmp_path_factory", None)
@@ -320,11 +338,8 @@ class Template:
         plan_fd, reference = self._receive_plan(chan)
         if plan_fd < 0:
             return True
-        own = {item.nodeid: i for i, item in enumerate(session.items)}
-        ids, _python = wire.catalog_read(reference)
-        order = [own.get(nodeid, -1) for nodeid in ids]
-        _native.send(chan, _native.WIRE_MISSING, slot, order.count(-1))
-        if -1 in order:
+        order = self._match(session, slot, chan, reference)
+        if not order:
             return True
         _native.die_with(chan)
         limits = {at: limits[i] for at, i in enumerate(order) if i in limits}

@@ -24,6 +24,15 @@
 #define MS UINT64_C(1000000)
 #define MAX_STACK 65536
 
+/* Of a template that was started again: it may have collected in another order than the first one. */
+static void send_numbers(const struct run *run, const struct worker *worker)
+{
+    const struct chan_msg catalog = {.type = WIRE_CATALOG};
+
+    if (!run->early && run->template_restarts)
+        chan_send(worker->chan, &catalog, NULL, 0, run->catalog_fd);
+}
+
 bool pool_start(struct run *run)
 {
     const uint32_t slot = run->n_used;
@@ -63,6 +72,7 @@ bool pool_start(struct run *run)
         atomic_store_explicit(&segment_slot(&run->segment, slot)->state, SLOT_FREE, memory_order_release);
         return false;
     }
+    send_numbers(run, worker);
     trace_event("worker_start", TRACE_U64("slot", slot));
     return true;
 }

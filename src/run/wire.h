@@ -26,7 +26,7 @@ enum wire_type {
     WIRE_EARLY,   /* this suite needs the early start; data: why, one line */
     WIRE_FORKED,  /* slot, a: pid */
     WIRE_EXITED,  /* slot, a: pid, b: wait status */
-    WIRE_MISSING, /* W that collected for itself: a: tests of the catalog that it does not have */
+    WIRE_MISSING, /* W not forked from the first template: a: tests of the catalog that it does not have */
     WIRE_HELLO,   /* Z: waits for WIRE_SEGMENT and WIRE_INPUTS; a: pid */
     /* S -> Z or W */
     WIRE_SEGMENT, /* fd: segment.h */

@@ -203,3 +203,42 @@ def test_what_workers_leave_when_they_end_is_there_before_the_report(
     for own in ("gw0", "gw1"):
         wanted = {f"{what} of {own}" for what in ("fixtures", "session", "configuration", "exit", "output")}
         assert wanted <= found, run.describe()
+
+
+ORDER = (
+    WAIT
+    + """
+import signal
+
+NAMES = sorted("abcdef", reverse=os.path.exists("killed"))
+
+@pytest.mark.parametrize("name", NAMES)
+def test_n(name):
+    with open("ran-" + name, "a") as f:
+        f.write("x")
+    if not os.path.exists("killed"):
+        open("killed", "w").close()
+        os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(1)
+"""
+)
+
+
+@pytest.mark.parametrize("start", ["template", "early"])
+def test_a_template_that_collects_in_another_order_after_its_death_runs_the_tests_that_are_reported(
+    start: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
+    run = run_hasten(suite({"test_o.py": ORDER}), "-n", "1", "--start", start, timeout=120)
+    assert "starting it again for 5 tests" in run.out, run.describe()
+    assert run.outcomes() == {f"test_n[{name}]": "passed" for name in "bcdef"} | {"test_n[a]": "failed"}, run.describe()
+    assert {name: (run.folder / f"ran-{name}").read_text() for name in "abcdef"} == dict.fromkeys("abcdef", "x")
+
+
+def test_a_template_that_lacks_tests_after_its_death_is_said_to(
+    suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
+    text = ORDER.replace('sorted("abcdef", ', 'sorted("abc" if os.path.exists("killed") else "abcdef", ')
+    run = run_hasten(suite({"test_o.py": text}), "-n", "1", "--start", "template", timeout=120)
+    assert run.status == 3, run.describe()
+    assert "collected other tests than the first one (3 are missing)" in run.out, run.describe()
+    assert "some tests could not be run" in run.out + run.err, run.describe()
