@@ -115,10 +115,9 @@ coverage: dev ## lines of src/ that C units, tests/python and E2E run; a table
 	$(MESON) setup $$(test -f build/cov/build.ninja && echo --reconfigure) build/cov -Db_coverage=true >/dev/null
 	$(IN_VENV) ninja -C build/cov -j $(JOBS) --quiet
 	find build/cov -name '*.gcda' -delete
-	status=0; $(PY) tools/develop.py build/cov; \
+	status=0; $(PY) tools/develop.py build/cov; trap '$(PY) tools/develop.py build/dev' EXIT; \
 	$(MESON) test -C build/cov --print-errorlogs --num-processes $(JOBS) || status=1; \
 	$(PYTEST) -q tests/python $(E2E) || status=1; \
-	$(PY) tools/develop.py build/dev; \
 	$(PY) tools/coverage.py build/cov; exit $$status
 
 tidy: $(VENV)/.lint dev ## clang-tidy over src/ with build/dev's commands
