@@ -20,7 +20,7 @@ from hasten import _native
 
 LAZY = frozenset(("", "passed"))
 LOOKING = (  # methods of a dict that show all of its values
-    *("items", "values", "copy", "pop", "popitem", "clear", "update", "__setitem__", "__delitem__"),
+    *("items", "copy", "pop", "popitem", "clear", "update", "__setitem__", "__delitem__"),
     *("__eq__", "__ne__", "__or__", "__ror__", "__ior__", "__repr__"),
 )
 LOOKING_AT_IDS = (  # methods of a set that show what is in it; not add() and len()
@@ -54,6 +54,25 @@ def is_held_elsewhere(holder: object, name: str) -> bool:
     return sys.getrefcount(getattr(holder, name)) > expected
 
 
+# All the names in the function with which Hypothesis (6.170) looks at every report for two attributes that it has added
+# in makereport: a test with one of them was no plain one.
+_NAMES = """
+    Exception FAILING_EXAMPLES_KEY PRINT_STATISTICS_OPTION STATS_KEY _WROTE_TO __dict__ append config gc_patches get
+    getoption hypothesis.extra._patching hypothesis.internal.observability json loads make_patch save_patch section
+    sorted stats values write_line
+"""
+HYPOTHESIS_NAMES = frozenset(_NAMES.split())
+
+
+def _wants_additions_only(asker: Any) -> bool:
+    """This code asks the reports' dicts for what its plugin has put there, and for nothing else."""
+    return (
+        asker.co_name == "pytest_terminal_summary"
+        and asker.co_filename.endswith("_hypothesis_pytestplugin.py")
+        and frozenset(asker.co_names) == HYPOTHESIS_NAMES
+    )
+
+
 class Stats(dict[str, list[Any]]):
     """``terminalreporter.stats`` whose lists of passed reports are made when they are looked at."""
 
@@ -72,6 +91,11 @@ class Stats(dict[str, list[Any]]):
         if key in LAZY and self.passed is not None and key in self:
             return self._shown(key)
         return dict.__getitem__(self, key)
+
+    def values(self) -> Any:
+        if self.passed is not None and not _wants_additions_only(sys._getframe(1).f_code):
+            self.passed.show()
+        return dict.values(self)
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         if key in LAZY and self.passed is not None and sys._getframe(1).f_code is not ADD_STATS:

@@ -141,6 +141,26 @@ def test_who_changes_the_statistics_has_them_made_first(kept, change):
     assert ids_of(reports) == LISTS["passed"]
 
 
+def test_hypothesis_sees_the_reports_that_it_can_have_added_to(kept, tmp_path, monkeypatch):
+    """By the names of the function with which it looks; another function of that file has all reports made."""
+    terminal, store = kept
+    path = str(tmp_path / "_hypothesis_pytestplugin.py")
+    text = "def pytest_terminal_summary(tr):\n    return [r.__dict__.get('x') for r in tr.stats.values() for r in r]\n"
+    namespace: dict[str, Any] = {}
+    exec(compile(text, path, "exec"), namespace)
+    look = namespace["pytest_terminal_summary"]
+    names = frozenset(look.__code__.co_names)
+    monkeypatch.setattr(passed, "HYPOTHESIS_NAMES", names | {"more"})
+    monkeypatch.setattr(store, "show", lambda: asked.append(1))
+    asked: list[int] = []
+    look(terminal)
+    assert asked
+    asked.clear()
+    monkeypatch.setattr(passed, "HYPOTHESIS_NAMES", names)
+    look(terminal)
+    assert not asked
+
+
 def test_counting_makes_nothing(kept):
     terminal, store = kept
     assert len(terminal._progress_nodeids_reported) == 5
