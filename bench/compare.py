@@ -28,6 +28,7 @@ VOLATILE = [
     (re.compile(r"\btmp[a-z0-9_]{8}\b"), "tmp~"),
     (re.compile(r"\b\d{12,}\b"), "N"),
     (re.compile(r"(?<=\boldfd=)\d+|(?<=_io\.FileIO name=)\d+"), "N"),
+    (re.compile(r"\bhasten-\d[\d.]*, "), ""),  # in the list of plugins of a session inside a test
     (re.compile(r"(?:\.\./)+"), "../"),  # to somewhere above a temporary folder, which lies deeper in a worker
 ]
 

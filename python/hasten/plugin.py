@@ -60,11 +60,20 @@ def _adopt_channels() -> None:
         _native.die_with(state.life)  # while plugins and conftests are imported nobody reads the channels
 
 
+def _forget_command() -> None:
+    """CPython 3.13 and later keep the text of ``-c`` for tracebacks, and show it for what a suite passes to exec()."""
+    lines = sys.modules.get("linecache")
+    for cache in (getattr(lines, "cache", {}), getattr(lines, "_interactive_cache", {})):
+        for key in [key for key in cache if key == "<string>" or key[:1] == ("<string>",)]:
+            del cache[key]
+
+
 def console_main() -> int:
     """pytest's console entry for processes that the hasten program starts. Returns pytest's exit status."""
     from _pytest import config
 
     _adopt_channels()
+    _forget_command()
     hold_collector()
     sys.argv[0] = os.path.join(os.path.dirname(sys.executable), "pytest")
     try:

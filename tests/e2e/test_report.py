@@ -64,3 +64,11 @@ def test_resumed_tests_do_not_count_as_time_saved(suite, start_hasten, run_haste
     (folder / "go").touch()
     line = closing(run_hasten(folder, "-n2", "--resume"))
     assert "one worker" not in line, line
+
+
+def test_a_failure_in_code_without_a_file_shows_no_line_of_ours(suite, run_hasten):
+    text = "def test_a(): exec('raise ValueError(1)')\ndef test_b(): exec('def f():\\n  raise KeyError(2)\\nf()')\n"
+    for n in ("0", "2"):
+        run = run_hasten(suite({"test_a.py": text}), "-n", n)
+        assert run.out.count(">   ???\n") == 2, run.describe()
+        assert "import sys" not in run.out
