@@ -107,11 +107,12 @@ class _Sampler:
         except OSError:
             return
         fields = rest.split()
-        entry["name"], entry["parent"] = name, int(fields[1])
+        entry["name"] = name
+        entry.setdefault("parent", int(fields[1]))  # its own, not who adopted it later
         entry["cpu_s"] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def processes(self):
-        """pid, parent and name (as last seen), pss_bytes (highest), cpu_s (own, up to 20 ms before its end)."""
+        """pid, parent (the first), name (the last), pss_bytes (highest), cpu_s (own, up to 20 ms before its end)."""
         return [entry for entry in self.seen.values() if "name" in entry]
 
 
