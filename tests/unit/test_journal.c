@@ -106,6 +106,39 @@ static void test_a_reader_at_the_end_sees_what_is_flushed_later(void **state)
     journal_close(&j);
 }
 
+static void test_a_record_is_found_again_at_its_offset(void **state)
+{
+    enum { N = 2000, BYTES = 500 }; /* several times the read-ahead */
+    static uint64_t at[N];
+    char text[BYTES + 1] = {0};
+    struct journal j;
+    struct journal_reader again;
+    struct record record;
+    const void *payload;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(journal_open(&j, path, &err), 0);
+    for (uint32_t i = 0; i < N; i++) {
+        memset(text, 'a' + (int)(i % 26), BYTES);
+        at[i] = j.length + j.pending.len;
+        add_text(&j, i, text);
+    }
+    assert_int_equal(journal_flush(&j, &err), 0);
+    again = (struct journal_reader){.fd = j.fd};
+    for (uint32_t k = 0; k < N; k++) {
+        const uint32_t i = k % 3 ? N - 1 - k : k; /* forwards, backwards and far away */
+
+        assert_int_equal(journal_read_at(&again, at[i], &record, &payload, &err), 1);
+        assert_int_equal(record.item, i);
+        assert_int_equal(((const char *)payload)[BYTES - 1], 'a' + (int)(i % 26));
+    }
+    assert_int_equal(journal_read_at(&again, j.length, &record, &payload, &err), 0);
+    assert_int_equal(journal_read_at(&again, at[1] + 8, &record, &payload, &err), 0);
+    journal_reader_close(&again);
+    journal_close(&j);
+}
+
 static void test_a_payload_larger_than_the_read_ahead_is_whole(void **state)
 {
     const uint32_t size = 3 * 1024 * 1024 + 5;
@@ -358,6 +391,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         JOURNAL_TEST(test_records_come_back_in_order),
         JOURNAL_TEST(test_a_reader_at_the_end_sees_what_is_flushed_later),
+        JOURNAL_TEST(test_a_record_is_found_again_at_its_offset),
         JOURNAL_TEST(test_a_payload_larger_than_the_read_ahead_is_whole),
         JOURNAL_TEST(test_a_journal_cut_anywhere_keeps_its_whole_records),
         JOURNAL_TEST(test_any_flipped_bit_ends_the_journal_before_it),
