@@ -21,6 +21,7 @@ from hasten import _native, deselect, fuse, known_collect, plugin
 
 # Everything that is replaced, left out, or done again in C: "module:qualified name" below _pytest.
 REPRODUCED = (
+    "compat:ascii_escaped",
     "compat:getfuncargnames",
     "compat:safe_getattr",
     "compat:safe_isclass",
@@ -64,6 +65,11 @@ REPRODUCED = (
     "python:Function._initrequest",
     "python:Function.from_parent",
     "python:Function.instance",
+    "python:IdMaker._apply_long_str_strategy",
+    "python:IdMaker._idval",
+    "python:IdMaker._idval_from_function",
+    "python:IdMaker._idval_from_hook",
+    "python:IdMaker._idval_from_value",
     "python:PyCollector._genfunctions",
     "python:PyCollector._matches_prefix_or_glob_option",
     "python:PyCollector.classnamefilter",
@@ -73,6 +79,7 @@ REPRODUCED = (
     "python:PyCollector.istestclass",
     "python:PyCollector.istestfunction",
     "python:PyobjMixin.obj",
+    "python:_ascii_escaped_by_config",
     "python:pytest_generate_tests",
     "python:pytest_pycollect_makeitem",
     "stash:Stash.__init__",
@@ -166,10 +173,11 @@ class Collection:
 
         python, fixtures = self.python, self.fixtures
         copies = "copy" in self.originals["fixtures:TopRequest.__init__"].__code__.co_names
-        from_parent, collect, genitems, names = _native.collect_fuse(self._types(), copies, self._asked())
+        from_parent, collect, genitems, names, idval = _native.collect_fuse(self._types(), copies, self._asked())
         self._replace(python.Function, "from_parent", classmethod(from_parent))
         self._replace(python.PyCollector, "collect", collect)
         self._replace(self.main.Session, "genitems", genitems)
+        self._replace(python.IdMaker, "_idval", idval)
         self._replace(fixtures, "dir", names)
         self._replace(fixtures, "reorder_items", self._reorder_items)
         select = deselect.Selector(
@@ -190,6 +198,8 @@ class Collection:
             "resolve": self.resolve,
             "ignored": self.python.IGNORED_ATTRIBUTES,
             "config": self.config,
+            "idval": self.originals["python:IdMaker._idval"],
+            "parametrize_id": self.config.hook.pytest_make_parametrize_id,
             "itemcollected": self.config.hook.pytest_itemcollected,
         }
 
@@ -257,6 +267,7 @@ class Collection:
         finally:
             if not held:
                 plugin.release_collector()
+                plugin.shelter_objects(self.config)
 
     # ---- asked by C
 

@@ -32,27 +32,19 @@ class Selector:
 
     def deselect_by_mark(self, items: list[Any], config: Any) -> None:
         expression = self._compile(config.option.markexpr)
-        if not items or not _words(expression) or self._is_strict(config):
+        if not items or not _words(expression):
             self.by_mark(items, config)
             return
+        validate = getattr(self.mark, "_validate_marker_names", None)  # from 9.2
+        if validate is not None:
+            validate(expression, config)
         self._split(items, config, MarkJudge(self.mark, self.function, expression).keeps)
 
     def _compile(self, text: str) -> Any:
         try:
             return self.mark.Expression.compile(text) if text else None
-        except SyntaxError:
+        except Exception:  # 9.0: SyntaxError, before that one of pytest's own
             return None  # pytest says so
-
-    @staticmethod
-    def _is_strict(config: Any) -> bool:
-        """pytest looks at the words first."""
-        for name in ("strict_markers", "strict"):
-            try:
-                if config.getini(name):
-                    return True
-            except ValueError:
-                pass
-        return bool(config.getoption("strict_markers", False) or config.getoption("strict", False))
 
     def _split(self, items: list[Any], config: Any, keeps: Callable[[Any], bool]) -> None:
         remaining: list[Any] = []

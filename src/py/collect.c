@@ -62,15 +62,17 @@ static PyObject *collect_through(PyObject *self, PyObject *args)
 /* ---- items */
 
 /* What collect.py hands over; owned. */
-#define ASKED(X)                                                                   \
-    X(from_parent)   /* pytest's Function.from_parent, without its class */        \
-    X(collect)       /* pytest's PyCollector.collect */                            \
-    X(genitems)      /* pytest's Session.genitems */                               \
-    X(context)       /* context(collector) of collect.py */                        \
-    X(resolve)       /* resolve(collector, argnames, usefixtures) of collect.py */ \
-    X(ignored)       /* names that pytest does not look at */                      \
-    X(config)        /* whose session this is about */                             \
-    X(itemcollected) /* that hook's caller */
+#define ASKED(X)                                                                    \
+    X(from_parent)    /* pytest's Function.from_parent, without its class */        \
+    X(collect)        /* pytest's PyCollector.collect */                            \
+    X(genitems)       /* pytest's Session.genitems */                               \
+    X(context)        /* context(collector) of collect.py */                        \
+    X(resolve)        /* resolve(collector, argnames, usefixtures) of collect.py */ \
+    X(ignored)        /* names that pytest does not look at */                      \
+    X(config)         /* whose session this is about */                             \
+    X(parametrize_id) /* the caller of pytest_make_parametrize_id */                \
+    X(idval)          /* pytest's IdMaker._idval */                                 \
+    X(itemcollected)  /* that hook's caller */
 
 #define ASKED_MEMBER(name) PyObject *name;
 #define ASKED_TEXT(name) #name,
@@ -404,7 +406,6 @@ static PyObject *collect_dict(struct context *c, PyObject *dict, PyObject *seen)
     return values;
 }
 
-/* Adds the dictionary of the module or class itself, and those of its bases. */
 static PyObject *dictionaries(PyObject *owner)
 {
     PyObject *const mro = PyType_Check(owner) ? ((PyTypeObject *)owner)->tp_mro : NULL;
@@ -462,16 +463,16 @@ static PyObject *collect(PyObject *self, PyObject *collector)
     return result;
 }
 
-/* Nobody implements pytest_itemcollected. */
-static bool nobody_counts_items(void)
+/* Nobody implements this hook. */
+static bool is_silent(PyObject *caller)
 {
-    PyObject *const impls = PyObject_GetAttrString(fuse.itemcollected, "_hookimpls"); /* owned */
-    const bool nobody = impls && PyList_CheckExact(impls) && PyList_GET_SIZE(impls) == 0;
+    PyObject *const impls = PyObject_GetAttrString(caller, "_hookimpls"); /* owned */
+    const bool silent = impls && PyList_CheckExact(impls) && PyList_GET_SIZE(impls) == 0;
 
     Py_XDECREF(impls);
     if (!impls)
         PyErr_Clear();
-    return nobody;
+    return silent;
 }
 
 /* Session.genitems(self, node): an iterator. A plain item has no hooks to call and nothing below it. */
@@ -485,7 +486,7 @@ static PyObject *genitems(PyObject *self, PyObject *const *args, Py_ssize_t n)
         Py_XDECREF(config);
         if (!config)
             return NULL;
-        if (own && nobody_counts_items()) {
+        if (own && is_silent(fuse.itemcollected)) {
             PyObject *const one = PyTuple_Pack(1, args[1]); /* owned */
             PyObject *const iterator = one ? PyObject_GetIter(one) : NULL;
 
@@ -494,6 +495,30 @@ static PyObject *genitems(PyObject *self, PyObject *const *args, Py_ssize_t n)
         }
     }
     return PyObject_Vectorcall(fuse.genitems, args, (size_t)n, NULL);
+}
+
+/* This maker has no ids function, and belongs to our run. */
+static bool has_plain_ids(PyObject *maker)
+{
+    PyObject *const function = PyObject_GetAttrString(maker, "idfn");                   /* owned */
+    PyObject *const config = function ? PyObject_GetAttrString(maker, "config") : NULL; /* owned */
+    const bool plain = function == Py_None && config == fuse.config;
+
+    Py_XDECREF(config);
+    Py_XDECREF(function);
+    PyErr_Clear();
+    return plain;
+}
+
+/* IdMaker._idval(self, val, argname, idx). */
+static PyObject *idval(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *kwnames)
+{
+    PyObject *id = NULL;
+
+    (void)self;
+    if (fuse.active && n == 4 && !kwnames && has_plain_ids(args[0]) && is_silent(fuse.parametrize_id))
+        id = names_plain_id(args[1]);
+    return id ? id : PyObject_Vectorcall(fuse.idval, args, (size_t)n, kwnames);
 }
 
 /* dir() as parsefactories() has it from here on. */
@@ -507,6 +532,7 @@ static PyMethodDef from_parent_def = {"from_parent", (PyCFunction)(void (*)(void
                                       METH_FASTCALL | METH_KEYWORDS, NULL};
 static PyMethodDef collect_def = {"collect", collect, METH_O, NULL};
 static PyMethodDef fixture_names_def = {"dir", fixture_names, METH_O, NULL};
+static PyMethodDef idval_def = {"_idval", (PyCFunction)(void (*)(void))idval, METH_FASTCALL | METH_KEYWORDS, NULL};
 static PyMethodDef genitems_def = {"genitems", (PyCFunction)(void (*)(void))genitems, METH_FASTCALL, NULL};
 
 /* A function of C that binds to an instance as one of Python does. */
@@ -541,8 +567,8 @@ static PyObject *collect_fuse(PyObject *self, PyObject *args)
     Py_XSETREF(fuse.function, Py_NewRef(PyDict_GetItemString(types, "Function")));
     if (!fuse.hook_names && !(fuse.hook_names = Py_BuildValue("(sss)", "collector", "name", "obj")))
         return NULL;
-    return Py_BuildValue("(NNNN)", PyCFunction_New(&from_parent_def, NULL), new_method(&collect_def),
-                         new_method(&genitems_def), PyCFunction_New(&fixture_names_def, NULL));
+    return Py_BuildValue("(NNNNN)", PyCFunction_New(&from_parent_def, NULL), new_method(&collect_def),
+                         new_method(&genitems_def), PyCFunction_New(&fixture_names_def, NULL), new_method(&idval_def));
 }
 
 static PyObject *collect_active(PyObject *self, PyObject *on)
@@ -554,8 +580,7 @@ static PyObject *collect_active(PyObject *self, PyObject *on)
 
 static PyObject *collect_made(PyObject *self, PyObject *args)
 {
-    (void)self;
-    (void)args;
+    (void)self, (void)args;
     return PyLong_FromUnsignedLong(item_n_made);
 }
 
@@ -564,8 +589,10 @@ PyMethodDef collect_methods[] = {
      "through(find, original, keep) -> function\n\nf(*args) answers find(*args), or original(*args) when that is None; "
      "keep(*args, result) is called after original, with None as its result when it raised. Leaves no frame."},
     {"collect_fuse", collect_fuse, METH_VARARGS,
-     "collect_fuse(types, copies, asked) -> (from_parent, collect, genitems, dir)\n\nStand-ins for pytest's "
-     "Function.from_parent (without its class), PyCollector.collect, Session.genitems, and the dir() of its fixtures."},
+     "collect_fuse(types, copies, asked) -> (from_parent, collect, genitems, dir, _idval)\n\nStand-ins for pytest's "
+     "Function.from_parent (without its class), PyCollector.collect, Session.genitems, IdMaker._idval, and for the "
+     "dir() "
+     "of its fixtures."},
     {"collect_active", collect_active, METH_O,
      "collect_active(on)\n\nfrom_parent makes items itself, or pytest's does."},
     {"collect_made", collect_made, METH_NOARGS, "collect_made() -> int\n\nItems that C has made in this process."},

@@ -109,3 +109,28 @@ PyObject *names_of_fixtures(PyObject *holder)
     PyErr_Clear();
     return PyObject_Dir(holder);
 }
+
+/* Text of at most 100 characters that pytest puts into an id as it is. */
+static bool is_plain_text(PyObject *value)
+{
+    const Py_ssize_t n = PyUnicode_GET_LENGTH(value);
+    const char *const text = PyUnicode_IS_ASCII(value) && n <= 100 ? (const char *)PyUnicode_1BYTE_DATA(value) : NULL;
+
+    for (Py_ssize_t i = 0; text && i < n; i++)
+        if (text[i] < ' ' || text[i] > '~' || text[i] == '\\')
+            return false;
+    return text != NULL;
+}
+
+PyObject *names_plain_id(PyObject *value)
+{
+    PyObject *text = NULL;
+
+    if (PyUnicode_CheckExact(value))
+        return is_plain_text(value) ? Py_NewRef(value) : NULL;
+    if (value == Py_None || PyBool_Check(value) || PyLong_CheckExact(value) || PyFloat_CheckExact(value))
+        text = PyObject_Str(value);
+    if (!text)
+        PyErr_Clear();
+    return text;
+}

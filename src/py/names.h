@@ -1,5 +1,6 @@
 /*
- * names.h - which names of a module or class are worth a look, found without running any code of the suite.
+ * names.h - which names of a module or class are worth a look, and what stands for a value in an id: found
+ * without running any code of the suite.
  */
 #ifndef HASTEN_NAMES_H
 #define HASTEN_NAMES_H
@@ -18,5 +19,11 @@ bool names_is_plain(PyObject *value);
  * those of plain values, of functions that wrap nothing, and of what every object has.
  */
 PyObject *names_of_fixtures(PyObject *holder);
+
+/*
+ * What stands for this value in a parametrized test's id where neither an ids function nor a hook has a say. NULL
+ * without an exception: pytest has to say.
+ */
+PyObject *names_plain_id(PyObject *value);
 
 #endif

@@ -134,7 +134,8 @@ def test_odd_expressions_are_answered_as_pytest_does(items, text):
 
 def new_collection():
     config = types.SimpleNamespace(
-        pluginmanager=types.SimpleNamespace(_inner_hookexec=None), hook=types.SimpleNamespace(pytest_itemcollected=None)
+        pluginmanager=types.SimpleNamespace(_inner_hookexec=None),
+        hook=types.SimpleNamespace(pytest_itemcollected=None, pytest_make_parametrize_id=None),
     )
     return collect.Collection(config)
 
@@ -241,7 +242,12 @@ def test_another_code_is_another_hash():
 
 
 def test_everything_that_is_reproduced_exists():
-    optional = {"_check_for_wrapped_fixture", "_find_wrapped_fixture_def", "_lookup_in_type_dict"}  # from 9.2
+    optional = {  # from 9.2
+        "_apply_long_str_strategy",
+        "_check_for_wrapped_fixture",
+        "_find_wrapped_fixture_def",
+        "_lookup_in_type_dict",
+    }
     for name in (*collect.REPRODUCED, *collect.REWRITING):
         assert collect.find(name) is not None or name.rpartition(".")[2] in optional, name
 
@@ -273,3 +279,81 @@ def test_a_patch_is_noticed(collection, monkeypatch):
     monkeypatch.setattr(python, "FunctionDefinition", python.Function)
     monkeypatch.setattr(python, "Function", type("Function", (python.Function,), {}))
     assert not collection.intact()
+
+
+FIELDS = python.IdMaker.__dataclass_fields__
+
+
+class Text(str):
+    pass
+
+
+TEXTS = [
+    "",
+    "a",
+    "a b",
+    "a" * 100,
+    "a" * 101,
+    "tab\t",
+    "back\\slash",
+    "é",
+    "\x7f",
+    "~",
+    "'\"[]",
+    b"x",
+    b"\xff",
+    Text("own"),
+]
+NUMBERS = [0, -5, 10**40, 10**5000, True, False, None, 1.5, float("nan"), 1j]
+VALUES = [*TEXTS, *NUMBERS, int, len, object(), (1,), []]
+
+
+class FakeConfig:
+    def __init__(self):
+        self.hook = types.SimpleNamespace(
+            pytest_make_parametrize_id=types.SimpleNamespace(_hookimpls=[]), pytest_itemcollected=None
+        )
+        self.pluginmanager = types.SimpleNamespace(_inner_hookexec=None)
+
+    def getini(self, name):
+        return "short" if "strategy" in name else False
+
+
+def make_ids(config, values):
+    """Each id, or the error's text."""
+    maker = python.IdMaker(["x"], [], None, None, config, "n", *([None] if "func_name" in FIELDS else []))
+    made = []
+    for at, value in enumerate(values):
+        try:
+            made.append(maker._idval(value, "x", at))
+        except Exception as exc:
+            made.append(repr(exc))
+    return made
+
+
+def test_ids_of_values_are_pytests():
+    if "dir" in fixtures.__dict__:
+        pytest.skip("this test runs under hasten, which has them in place")
+    config = FakeConfig()
+    config.hook.pytest_make_parametrize_id = Caller()
+    theirs = make_ids(config, VALUES)
+    collection = collect.Collection(config)
+    collection.start()
+    try:
+        asked = len(Caller.asked)
+        ours = make_ids(config, VALUES)
+        assert len(Caller.asked) - asked < len(VALUES)  # some were made in C
+    finally:
+        collection.stop()
+    assert ours == theirs
+    assert [type(one) for one in ours] == [type(one) for one in theirs]
+
+
+class Caller:
+    """As pluggy's: called only when a value goes to pytest."""
+
+    _hookimpls: list[object] = []  # noqa: RUF012
+    asked: list[object] = []  # noqa: RUF012
+
+    def __call__(self, **kwargs):
+        self.asked.append(kwargs["val"])
