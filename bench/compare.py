@@ -236,6 +236,13 @@ class Known:
             for entry in self.entries
         )
 
+    def may_fail(self, suite, runner):
+        """Whether tests of the suite are known to have another outcome under this runner."""
+        return any(
+            entry["suite"] == suite and entry["runner"] in (runner, "any") and entry["field"] in ("outcome", "any")
+            for entry in self.entries
+        )
+
     def split(self, suite, runner, found):
         """Returns (unexplained, known). What follows from known differences alone is known too."""
         known = [d for d in found if self.explains(suite, runner, d)]

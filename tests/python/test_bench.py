@@ -69,6 +69,19 @@ def test_a_runner_that_differs_once_has_no_figures(bench: Any, tmp_path: Path) -
     assert timing_of(bench, tmp_path, runs)[0].measure()["xdist"]["says"].startswith("2 passed (3)")
 
 
+@pytest.mark.parametrize(
+    ("known", "passed", "failed", "counts"), [(False, 2, 1, False), (True, 2, 1, True), (True, 2, 0, False)]
+)
+def test_only_a_suite_with_known_differences_may_differ(
+    bench: Any, tmp_path: Path, known: bool, passed: int, failed: int, counts: bool
+) -> None:
+    runs = {"plain": [(run(bench), {"passed": 3})], "hasten": [(run(bench, 1), {"passed": passed, "failed": failed})]}
+    measurement, _ = timing_of(bench, tmp_path, runs)
+    if known:
+        measurement.known.entries.append({"suite": "some", "runner": "any", "field": "outcome"})
+    assert ("says" not in measurement.measure()["hasten"]) is counts
+
+
 def test_a_peer_that_hangs_runs_once(bench: Any, tmp_path: Path) -> None:
     same = (run(bench), {"passed": 3})
     runs = {"plain": [same], "bistra": [(run(bench, -9, 60, timed_out=True), {})]}
