@@ -230,8 +230,6 @@ step("current", os.environ.get("PYTEST_CURRENT_TEST"))
 [cache] cache.set("generated/@w", @n)
 step("cache", cache.get("generated/@w", None))
 ===
-[doctest_namespace] doctest_namespace["@w"] = @n
-===
 [request] step("getfixturevalue", type(request.getfixturevalue("capsys")).__name__)
 ===
 [request] step("tmp", request.getfixturevalue("tmp_path").name)
@@ -326,6 +324,8 @@ exec(compile("value = @n", "<made>", "exec"), {})
 """
 
 LEAKS = r"""
+[doctest_namespace] doctest_namespace["@w"] = @n
+===
 [caplog] caplog.handler.setLevel(logging.ERROR)
 logging.getLogger("app").warning("not for caplog")
 step("caplog", caplog.messages)

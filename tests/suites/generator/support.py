@@ -95,6 +95,7 @@ HELPER = r'''
 """Not a test module, so its assertions are not rewritten."""
 import contextvars
 import dataclasses
+import gc
 import logging
 import os
 import sys
@@ -103,6 +104,7 @@ import warnings
 import pytest
 from steps import ROOT, step
 
+gc.set_threshold(1_000_000)  # garbage goes when a test or pytest says so: else a test by chance is blamed for it
 logging.getLogger("asyncio").setLevel(logging.ERROR)  # it warns of steps that have taken long
 
 VARIABLE = contextvars.ContextVar("VARIABLE")
