@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 # What pytest's terminal reporter writes about a unittest subTest, into the captured output of its test.
 LETTERS = re.compile(r"[-u,yxXsFE.]*|.*SUB[A-Z]+.*", re.DOTALL)
+FIRST_FRAME = "cls = <class '_pytest.runner.CallInfo'>"
 INTERNAL = "internal error"
 HIDDEN = "All traceback entries are hidden"
 
@@ -23,6 +24,11 @@ def is_letters(difference) -> bool:
         if (text and not name.startswith("Captured std")) or not LETTERS.fullmatch(text):
             return False
     return not got
+
+
+def is_internal(difference) -> bool:
+    """Documented there: the traceback has pytest's own frames only, all of which pytest shows then."""
+    return difference.field == "long" and difference.expected.lstrip('"').startswith(FIRST_FRAME)
 
 
 def missing(text: str, part: str) -> str | None:
@@ -64,7 +70,7 @@ def news(found: list, plain, other, derived: tuple[str, ...], open_too: bool) ->
     """Of the differences those that are not known, and do not follow from known ones alone. open_too: nor open."""
     if same_internal_error(plain, other):
         found = [d for d in found if INTERNAL not in d.key]
-    rest = [d for d in found if not is_letters(d)]
+    rest = [d for d in found if not is_letters(d) and not is_internal(d)]
     if not open_too:
         rest = [d for d in rest if not any(known(d, plain, other) for known in OPEN)]
     if len(rest) < len(found) and all(d.field in derived for d in rest):
