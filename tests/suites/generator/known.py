@@ -10,6 +10,7 @@ from collections.abc import Callable
 LETTERS = re.compile(r"[-u,yxXsFE.]*|.*SUB[A-Z]+.*", re.DOTALL)
 FIRST_FRAME = "cls = <class '_pytest.runner.CallInfo'>"
 INTERNAL = "internal error"
+GROUP = "errors while tearing down"
 HIDDEN = "All traceback entries are hidden"
 
 
@@ -54,7 +55,7 @@ def same_internal_error(plain, other) -> bool:
 def _is_hidden(difference, plain, other) -> bool:
     """found/several_failing_finalizers_have_no_traceback"""
     if difference.field == "long":
-        return HIDDEN in difference.found and HIDDEN not in difference.expected
+        return "Exception Group Traceback" in difference.expected and GROUP in difference.found
     return difference.field == "terminal" and HIDDEN in other.output and HIDDEN not in plain.output
 
 
