@@ -153,12 +153,12 @@ static bool open_context(struct context *c, PyObject *collector, PyObject *parts
     *c = (struct context){
         .parts = parts,
         .collector = collector,
-        .makeitem = part(parts, 0),
+        .makeitem = PyTuple_GET_ITEM(parts, 0),
         .prefixes = part(parts, 1),
         .class_prefixes = part(parts, 2),
-        .usefixtures = part(parts, 3),
+        .usefixtures = PyTuple_GET_ITEM(parts, 3),
         .test_case = part(parts, 4),
-        .owner = part(parts, 5),
+        .owner = PyTuple_GET_ITEM(parts, 5),
         .cache = PyDict_New(),
     };
     return c->cache != NULL;
