@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -221,6 +221,7 @@ class Template:
         self.notes: list[str] = []  # lines of ours for people
         self.finished: pytest.Session | None = None  # collection has come to its end, be it a bad one
         self.told = False
+        self.cut_short = False  # collection has ended before its end
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self, config: pytest.Config) -> None:
@@ -240,6 +241,20 @@ class Template:
             data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
             self.events.append(("r", wire.with_extras(data, report, self.config)))
 
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """-x, --maxfail and session.shouldstop end it at once: the reporter hears what was found and ends likewise."""
+        try:
+            return (yield)
+        except (session.Failed, session.Interrupted):
+            self.cut_short = True
+            session.items = []
+            return True
+
+    def _blocked(self, session: pytest.Session) -> bool:
+        """Errors of collection are why no test runs."""
+        return bool(session.testsfailed) and not self.cut_short and not self.config.option.continue_on_collection_errors
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.finished = session
@@ -251,7 +266,7 @@ class Template:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         release_collector()
-        blocked = bool(session.testsfailed) and not self.config.option.continue_on_collection_errors
+        blocked = self._blocked(session)
         if state.fork is not None:
             return self._run_early(session)
         alarm = self.watch.before_fork() if self.watch else None
@@ -333,7 +348,7 @@ class Template:
     def _run_early(self, session: pytest.Session) -> bool:
         assert state.fork is not None
         slot, chan, segment_fd, _inputs, _plan = state.fork
-        blocked = bool(session.testsfailed) and not self.config.option.continue_on_collection_errors
+        blocked = self._blocked(session)
         limits = self._send_catalog(session, chan, blocked)
         plan_fd, reference = self._receive_plan(chan)
         if plan_fd < 0:
