@@ -171,7 +171,7 @@ NORMAL = (
     # where values of arguments are wrapped depends on the length of a worker's folder for temporary files
     (re.compile(r"(?<=\S)\n(?=[a-z_]\w* = \S)"), ", "),
     (re.compile(r"(<MagicMock name='\w+' id=').*"), r"\1"),
-    (re.compile(r"TempPathFactory\(.*?\)(, .*?'\))?"), "TempPathFactory()"),  # workers have folders of their own
+    (re.compile(r"TempPathFactory\(.*?_policy='\w+'\)"), "TempPathFactory()"),  # workers have folders of their own
     # "fixture not found" lists what there is
     (re.compile(r"\b(testrun_uid|worker_id), |, (testrun_uid|worker_id)\b"), ""),
     (

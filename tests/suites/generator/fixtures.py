@@ -70,7 +70,7 @@ def _decorator(maker: Maker, fixture: Fixture, override: Fixture | None) -> tupl
         options.append(
             f'scope=lambda fixture_name, config: "{fixture.scope}"' if dynamic else f'scope="{fixture.scope}"'
         )
-    if maker.chance(0.12):
+    if maker.chance(0.12) and not fixture.needs_param:
         options.append("autouse=True")
     parametrized = maker.chance(0.12) and not fixture.needs_param
     if parametrized:
