@@ -111,15 +111,23 @@ class Debugging:
             self.terminal.take()
         return (yield)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_protocol(self) -> Generator[None, Any, Any]:
+    def before_test(self) -> None:
         if not self.opened:
             self.opened = True
             self.terminal.open()
+
+    def after_test(self) -> None:
+        if self.terminal.leads or self.terminal.tty >= 0:
+            self.terminal.give()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self) -> Generator[None, Any, Any]:
+        """Of a test that is not fused; fuse.py calls the two otherwise."""
+        self.before_test()
         try:
             return (yield)
         finally:
-            self.terminal.give()
+            self.after_test()
 
     @pytest.hookimpl(trylast=True)
     def pytest_unconfigure(self) -> None:

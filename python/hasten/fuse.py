@@ -1,14 +1,37 @@
-"""Where hasten does pytest's own work faster: the C half of hook calls. ``HASTEN_FUSE=0`` or ``--no-fuse``: off."""
+"""Where hasten does pytest's own work faster; ``HASTEN_FUSE=0`` or ``--no-fuse`` turns it off.
+
+Two parts: the C half of hook calls (``install``), and in a worker the fused path (``Fuse``): the three phases of a test
+in C (``src/py/fuse.c``), which turns to this module for everything out of the ordinary. pytest's functions that are
+stood in for are known by version and place (``hasten.known``); with any other pytest only the hook calls are ours.
+"""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import sys
+import types
+import warnings
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from hasten import _native, compiled, frames, known
+from hasten.compiled import Unfusable
+
 KNOWN_PLUGGY = ("1.6.0", "1.7.0")
+# Options under which tests are run by pytest alone.
+ODD_OPTIONS = ("setuponly", "setupshow", "setupplan", "trace", "usepdb")
+
+
+Span = tuple[str, float, float, float, dict[str, Any]]  # when, start, stop, duration (s), keywords
+
+
+def is_off(argv: list[str]) -> bool:
+    return os.environ.get("HASTEN_FUSE") == "0" or "--no-fuse" in argv or _shows_own_frames(argv)
 
 
 def install(pluginmanager: pytest.PytestPluginManager) -> bool:
@@ -16,14 +39,12 @@ def install(pluginmanager: pytest.PytestPluginManager) -> bool:
     import pluggy
     from pluggy import _manager
 
-    if os.environ.get("HASTEN_FUSE") == "0" or "--no-fuse" in sys.argv or _shows_own_frames(sys.argv):
+    if is_off(sys.argv):
         return False
     own = getattr(_manager, "_multicall", None)
     if pluggy.__version__ not in KNOWN_PLUGGY or getattr(pluginmanager, "_inner_hookexec", None) is not own:
         return False
     module = sys.modules[own.__module__]
-    from hasten import _native
-
     _native.multicall_of(own, module._raise_wrapfail, own.__module__ == "pluggy._execution")
     pluginmanager._inner_hookexec = _native.multicall  # type: ignore[assignment]
     return True
@@ -34,3 +55,458 @@ def _shows_own_frames(argv: list[str]) -> bool:
     return any(a in ("--full-trace", "--fulltrace", "--tb=native", "--debug", "--traceconfig") for a in argv) or any(
         a == "--tb" and b == "native" for a, b in itertools.pairwise(argv)
     )
+
+
+def _old_style_runner() -> Any:
+    """pluggy's generator that makes an ordinary wrapper of an old-style one."""
+    from pluggy import _manager
+
+    run = sys.modules[_manager._multicall.__module__].run_old_style_hookwrapper  # type: ignore[attr-defined]
+    if run.__code__.co_argcount == 3:
+        return run
+    return lambda impl, name, args: run(impl, name, args, {})  # since pluggy 1.7
+
+
+def _ends_at_once() -> Iterator[None]:
+    yield from ()
+
+
+class Fuse:
+    """The fused path of one worker: what fuse.c asks for, and what it hands over."""
+
+    def __init__(self, config: pytest.Config, worker: Any, session: pytest.Session) -> None:
+        self.config = config
+        self.worker = worker
+        self.session = session
+        self.debugging: Any = config.pluginmanager.getplugin("hasten-debugging")
+        self.capman = config.pluginmanager.getplugin("capturemanager")
+        self.logging = config.pluginmanager.getplugin("logging-plugin")
+        self.own_logging = self.logging is not None and self.logging.log_level is None
+        self.reasons: Counter[str] = Counter()
+        self.compiled = compiled.Compiled(config, self.own_logging)
+        self.capturing = False
+        self.log_contexts: list[Any] = []
+        self.warnings: Any = None  # pytest's context manager, open
+        self.log: list[warnings.WarningMessage] | None = None
+        self.assertion: Any = None  # pytest's generator, open
+        self.ihook: Any = None
+        self._set()
+
+    @classmethod
+    def make(cls, config: pytest.Config, worker: Any, session: pytest.Session) -> Fuse | None:
+        """None, with the reason in worker.unfused, when every test is to be run by pytest's hooks."""
+        try:
+            cls._check(config)
+            return cls(config, worker, session)
+        except Unfusable as e:
+            worker.unfused = str(e)
+            return None
+
+    @staticmethod
+    def _check(config: pytest.Config) -> None:
+        if is_off(sys.argv):
+            raise Unfusable("switched off")
+        for name in ODD_OPTIONS:
+            if config.getoption(name, None):
+                raise Unfusable(f"--{name}")
+        if config.pluginmanager._inner_hookexec is not _native.multicall:
+            raise Unfusable("hook calls are traced or monitored")
+        if getattr(sys.flags, "context_aware_warnings", 0):
+            raise Unfusable("warning filters belong to contexts in this interpreter")
+        why = known.why_not()
+        if why:
+            raise Unfusable(why)
+        logging = config.pluginmanager.getplugin("logging-plugin")
+        if logging is not None and logging._log_cli_enabled():
+            raise Unfusable("live logs")
+
+    def _set(self) -> None:
+        from _pytest import fixtures, logging, outcomes, python, runner, skipping, tmpdir
+        from _pytest.compat import NOTSET
+        from _pytest.scope import Scope
+
+        calls = frames.callers()
+        tests = runner.__dict__.get("TEST_OUTCOME") or outcomes.TEST_OUTCOME
+        _native.fuse_set(
+            {
+                "owner": self,
+                "session": self.session,
+                "setupstate": self.session._setupstate,
+                "function_type": python.Function,
+                "request_type": fixtures.TopRequest,
+                "outcomes": tests,
+                "caplog_records_key": logging.caplog_records_key,
+                "caplog_handler_key": logging.caplog_handler_key,
+                "xfailed_key": skipping.xfailed_key,
+                "tmppath_key": tmpdir.tmppath_result_key if self.config.pluginmanager.hasplugin("tmpdir") else None,
+                "caplog_handler": getattr(self.logging, "caplog_handler", None),
+                "capman": self.capman,
+                "text": self.worker.text,
+                "events": self.worker.events,
+                "reasons": self.reasons,
+                "run_old": _old_style_runner(),
+                "call_info": runner.CallInfo,
+                "call_test": calls["call_test"],
+                "id_name": "_id" if hasattr(python.Function, "id") else "nodeid",
+                "fixtures": {
+                    "FixtureDef": fixtures.FixtureDef,
+                    "DirectParam": known.direct_param_class(),
+                    "SubRequest": fixtures.SubRequest,
+                    "function_scope": Scope.Function,
+                    "direct": python.get_direct_param_fixture_func,
+                    "teardown_yield": fixtures._teardown_yield_fixture,
+                    "skip": outcomes.skip.Exception,
+                    "outcomes": tests,
+                    "partial": functools.partial,
+                    "notset": NOTSET,
+                    "group": self.raise_fixture_group,
+                    "call": calls["call_fixture"],
+                    "next": calls["next_of_fixture"],
+                    "no_yield": self.raise_no_yield,
+                },
+            }
+        )
+
+    def hooks_for(self, item: pytest.Item) -> Any:
+        """The compiled hooks of this item's file, or why its tests are not fused."""
+        return self.compiled.of(item.ihook)
+
+    # ---- the state of a phase, kept over many tests
+
+    def enter(self, item: pytest.Item) -> dict[str, Any]:
+        """From pytest's state between two tests to that inside of a phase of this one."""
+        if self.ihook is not item.ihook:
+            self._close_assertion()
+        self._open_warnings()
+        self._open_assertion(item)
+        self._open_streams()
+        return self.state()
+
+    def leave(self) -> None:
+        self._close_streams()
+        self._close_assertion()
+        self._close_warnings()
+
+    def state(self) -> dict[str, Any]:
+        """What effects.c looks at."""
+        return {**self._streams(), **self._loggers(), **self._recorder()}
+
+    def _streams(self) -> dict[str, Any]:
+        capturing: Any = getattr(self.capman, "_global_capturing", None)
+        if not self.capturing or capturing.out is None:
+            return {"capture": None}
+        return {
+            "capture": "fd" if self.capman._method == "fd" else "sys",
+            "out": self._file_of(capturing.out),
+            "err": self._file_of(capturing.err),
+        }
+
+    def _loggers(self) -> dict[str, Any]:
+        import logging
+
+        if not self.log_contexts:
+            return {"root": None}
+        return {
+            "root": logging.getLogger(),
+            "loggers": logging.getLogger().manager.loggerDict,
+            "logger_type": logging.Logger,
+            "handlers": (self.logging.caplog_handler, self.logging.report_handler),
+        }
+
+    def _recorder(self) -> dict[str, Any]:
+        return {"log": self.log, "warnings": warnings}
+
+    @staticmethod
+    def _file_of(capture: Any) -> Any:
+        return getattr(getattr(capture, "syscapture", capture), "tmpfile", None)
+
+    def _open_streams(self) -> None:
+        if self.capman is not None and not self.capturing:
+            self.capman.resume_global_capture()
+            self.capturing = True
+        if self.own_logging and not self.log_contexts:
+            self._attach()
+
+    def _close_streams(self) -> None:
+        self._detach()
+        if self.capturing:
+            self.capturing = False
+            self.capman.suspend_global_capture(in_=False)
+
+    def _attach(self) -> None:
+        from _pytest.logging import catching_logs
+
+        for handler in (self.logging.caplog_handler, self.logging.report_handler):
+            context = catching_logs(handler, level=None)
+            context.__enter__()
+            handler.reset()
+            self.log_contexts.append(context)
+
+    def _detach(self) -> None:
+        while self.log_contexts:
+            self.log_contexts.pop().__exit__(None, None, None)
+
+    def _open_warnings(self) -> None:
+        if self.warnings is not None or not self.config.pluginmanager.hasplugin("warnings"):
+            return
+        from _pytest.warnings import catch_warnings_for_item
+
+        self.warnings = catch_warnings_for_item(self.config, self.config.hook, "runtest", None)
+        self.warnings.__enter__()
+        self.log = self.warnings.gen.gi_frame.f_locals["log"]
+
+    def _close_warnings(self) -> None:
+        if self.warnings is not None:
+            context, self.warnings, self.log = self.warnings, None, None
+            context.__exit__(None, None, None)
+
+    def _open_assertion(self, item: pytest.Item) -> None:
+        if self.assertion is None:
+            from _pytest import assertion
+
+            self.ihook = item.ihook
+            self.assertion = assertion.pytest_runtest_protocol(item)
+            next(self.assertion)
+
+    def _close_assertion(self) -> None:
+        if self.assertion is not None:
+            generator, self.assertion = self.assertion, None
+            try:
+                generator.send(None)
+            except StopIteration:
+                pass
+
+    # ---- what fuse.c has seen
+
+    def output(self, item: pytest.Item, when: str) -> dict[str, Any]:
+        """Something was written in this phase."""
+        self.capman.suspend_global_capture(in_=False)
+        self.capturing = False
+        out, err = self.capman.read_global_capture()
+        item.add_report_section(when, "stdout", out)
+        item.add_report_section(when, "stderr", err)
+        self._open_streams()
+        return self._streams()
+
+    def outside(self, item: pytest.Item) -> dict[str, Any]:
+        """Something was written between two phases, where pytest does not capture."""
+        if self.capturing:
+            self.capman.suspend_global_capture(in_=False)
+            out, err = self.capman.read_global_capture()
+            for stream, text in ((sys.stdout, out), (sys.stderr, err)):
+                stream.write(text)
+                stream.flush()
+            self.capman.resume_global_capture()
+        if self.log_contexts:
+            self.logging.caplog_handler.reset()
+            self.logging.report_handler.reset()
+        return self._streams()
+
+    def logged(self, item: pytest.Item, when: str) -> None:
+        handler = self.logging.report_handler
+        item.add_report_section(when, "log", handler.stream.getvalue().strip())
+        handler.reset()
+        self.logging.caplog_handler.reset()
+
+    def reattach(self, item: pytest.Item) -> dict[str, Any]:
+        """Loggers or their handlers were changed."""
+        self._detach()
+        self._attach()
+        return self._loggers()
+
+    def warned(self, item: pytest.Item) -> dict[str, Any]:
+        assert self.log is not None
+        recorded = list(self.log)
+        self.log.clear()
+        nodeid = item.nodeid
+        for warning in recorded:
+            item.ihook.pytest_warning_recorded.call_historic(
+                kwargs={"warning_message": warning, "nodeid": nodeid, "when": "runtest", "location": None}
+            )
+        self._close_warnings()
+        self._open_warnings()
+        return self._recorder()
+
+    def returned(self, item: pytest.Item, result: object) -> None:
+        """The test returned something: pytest says so in its own words."""
+        __tracebackhide__ = True
+        from _pytest import python
+
+        stand_in: Any = types.SimpleNamespace(
+            obj=lambda: result, nodeid=item.nodeid, funcargs={}, _fixtureinfo=types.SimpleNamespace(argnames=())
+        )
+        python.pytest_pyfunc_call(stand_in)
+
+    def look_at_xfail(self, item: pytest.Item) -> None:
+        """Marks were added while the test ran."""
+        from _pytest.skipping import evaluate_xfail_marks, xfailed_key
+
+        if item.stash.get(xfailed_key, None) is None:
+            item.stash[xfailed_key] = evaluate_xfail_marks(item)
+
+    def raise_group(self, item: pytest.Item, raised: list[BaseException]) -> None:
+        raise BaseExceptionGroup(f"errors while tearing down {item!r}", raised[::-1])
+
+    def raise_fixture_group(self, fixturedef: Any, item: pytest.Item, raised: list[BaseException]) -> None:
+        raise BaseExceptionGroup(f'errors while tearing down fixture "{fixturedef.argname}" of {item}', raised[::-1])
+
+    def raise_no_yield(self, name: str) -> None:
+        """A generator fixture has ended without a value: raised by pytest's own function, which the text shows."""
+        __tracebackhide__ = True
+        from _pytest import fixtures
+
+        request: Any = types.SimpleNamespace(fixturename=name)
+        fixtures.call_fixture_func(_ends_at_once, request, {})
+
+    # ---- reports
+
+    def _start(self) -> None:
+        events = self.worker.events
+        if not any(event[0] == "s" for event in events):
+            events.insert(0, ("s",))
+
+    def _log_held(self, item: Any, held: list[Span]) -> None:
+        """Reports of phases that had nothing in them."""
+        from _pytest.reports import TestReport
+
+        self._start()
+        for when, start, stop, duration, keywords in held:
+            report = TestReport(
+                getattr(item, "_id", None) or item.nodeid,
+                item.location,
+                keywords,
+                "passed",
+                None,
+                when,  # type: ignore[arg-type]
+                duration=duration,
+                start=start,
+                stop=stop,
+            )
+            self.worker.pytest_runtest_logreport(report)
+
+    def report(self, item: Any, held: list[Any], span: Span) -> None:
+        """The phase has passed, and somebody wants its report or there is something in it."""
+        self._log_held(item, held)
+        self._make_report(item, self._call_info(span, None))
+
+    def flush_held(self) -> None:
+        """A report is on its way that the running test makes itself (subtests): those before it go first."""
+        taken = _native.fuse_take_held()
+        if taken is not None:
+            self._log_held(*taken)
+
+    def log_report(self, item: Any, held: list[Any], report: Any) -> None:
+        """Somebody else's hooks have made something of the report of a phase that has passed."""
+        self._log_held(item, held)
+        self.worker.pytest_runtest_logreport(report)
+
+    def finish(self, item: Any, held: list[Any]) -> None:
+        self._log_held(item, held)
+        if ("f",) not in self.worker.events:
+            self.worker.events.append(("f",))
+
+    @staticmethod
+    def _call_info(span: Span, excinfo: Any) -> Any:
+        from _pytest.runner import CallInfo
+
+        when, start, stop, duration, _keywords = span
+        return CallInfo(
+            None if excinfo else [],
+            excinfo,
+            start=start,
+            stop=stop,
+            duration=duration,
+            when=when,  # type: ignore[arg-type]
+            _ispytest=True,
+        )
+
+    @staticmethod
+    def _make_report(item: pytest.Item, call: Any) -> Any:
+        report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+        item.ihook.pytest_runtest_logreport(report=report)
+        return report
+
+    def failed(
+        self,
+        item: Any,
+        exception: BaseException,
+        held: list[Any],
+        span: Span,
+        nextitem: Any,
+    ) -> None:
+        """A phase raised: its report and the rest of the test are pytest's."""
+        from _pytest import runner
+
+        _native.fuse_env_flush()
+        self._close_streams()
+        if isinstance(exception, runner.get_reraise_exceptions(self.config)):
+            self._log_held(item, held)
+            raise exception
+        self._log_held(item, held)
+        when = span[0]
+        call = self._call_info(span, self._excinfo(exception))
+        report = self._make_report(item, call)
+        if runner.check_interactive_exception(call, report):
+            item.ihook.pytest_exception_interact(node=item, call=call, report=report)
+        if when == "setup" and report.passed:
+            runner.call_and_report(item, "call")
+        if when != "teardown":
+            if self.session.shouldfail or self.session.shouldstop:
+                nextitem = None
+            runner.call_and_report(item, "teardown", nextitem=nextitem)
+
+    def rest(self, item: Any, held: list[Any], span: Span, nextitem: Any) -> None:
+        """Plugins came or went while this phase ran, which has passed: what is left of the test is pytest's."""
+        from _pytest import runner
+
+        _native.fuse_env_flush()
+        self._close_streams()
+        self._log_held(item, held)
+        report = self._make_report(item, self._call_info(span, None))
+        if span[0] == "setup" and report.passed:
+            runner.call_and_report(item, "call")
+        if span[0] != "teardown":
+            if self.session.shouldfail or self.session.shouldstop:
+                nextitem = None
+            runner.call_and_report(item, "teardown", nextitem=nextitem)
+
+    def end(self, item: Any) -> None:
+        """The same of pytest_runtest_logfinish."""
+        item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+
+    @staticmethod
+    def _excinfo(exception: BaseException) -> Any:
+        if exception.__traceback__ is None:  # raised by C code that was called without a frame of Python's
+            __tracebackhide__ = True
+            try:
+                raise exception
+            except BaseException:
+                return pytest.ExceptionInfo.from_current()
+        return pytest.ExceptionInfo.from_exception(exception)
+
+    # ---- running
+
+    def run(self, item: pytest.Item, index: int, nextitem: pytest.Item | None) -> int:
+        """0: nothing was done, the hook has to run it (and the state is pytest's); 1: published; 2: worker.events."""
+        self.debugging.before_test()
+        try:
+            code = _native.fuse_run(item, index, nextitem)
+        finally:
+            self.debugging.after_test()
+        if code == 0:
+            _native.fuse_leave()
+        return code
+
+
+def unfused(worker: Any) -> dict[str, int]:
+    """Why tests of this worker were run by pytest's hooks -> how many."""
+    if worker.fuse is None:
+        return {worker.unfused: worker.n_run} if worker.n_run else {}
+    return dict(worker.fuse.reasons)
+
+
+def explain(reasons: dict[str, int], n_tests: int) -> list[str]:
+    """Lines for people: what was not fused, and why."""
+    by_hooks = sum(reasons.values())
+    lines = [f"{n_tests - by_hooks} tests fused, {by_hooks} run by pytest's hooks"]
+    return lines + [f"{n:6} {why}" for why, n in sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))]

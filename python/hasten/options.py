@@ -27,7 +27,10 @@ def add(parser: pytest.Parser, group: Any, pluginmanager: pytest.PytestPluginMan
         "processes of their own (spawn). Default: template, unless the suite needs another.",
     )
     group.addoption("--worker-memory", metavar="SIZE", help="End a test whose worker uses more memory (e.g. 2G).")
-    group.addoption("--no-fuse", action="store_true", help="Hook calls by pluggy itself (also: HASTEN_FUSE=0).")
+    group.addoption(
+        "--no-fuse", action="store_true", help="All of pytest's work by pytest itself (also: HASTEN_FUSE=0)."
+    )
+    group.addoption("--explain-fuse", action="store_true", help="Say which tests pytest's hooks ran, and why.")
     group.addoption("--slow-exit", action="store_true", help="Leave through the interpreter's own finalization.")
     group.addoption(
         "--session-once",

@@ -11,6 +11,7 @@ import marshal
 import os
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -18,7 +19,7 @@ import pytest
 from _pytest.reports import TestReport
 from _pytest.terminal import TerminalReporter
 
-from hasten import _native, companions, junit, live, passed, wire
+from hasten import _native, companions, fuse, junit, live, passed, wire
 from hasten.dots import Dots, is_off
 from hasten.plugin import release_collector, shelter_objects, state
 from hasten.scheduling import Scheduler
@@ -97,6 +98,8 @@ class Reporter:
         passed.prepare()
         self.live: live.Live | None = None
         self.junit = junit.Player(config)
+        self.unfused: Counter[str] = Counter()  # why tests were run by pytest's hooks
+        self.n_run = 0
         self.testrunuid = config.getoption("testrunuid", None) or uuid.uuid4().hex
         self.handlers: dict[int, Callable[..., None]] = {
             _native.RECORD_CATALOG: self.on_catalog,
@@ -547,9 +550,19 @@ class Reporter:
         error = None
         if rest[-1] and not outcome:
             node.workeroutput = wire.loads(rest[-1])
+            n_run, unfused = node.workeroutput.pop("hasten_fuse", (0, {}))
+            self.n_run += n_run
+            self.unfused.update(unfused)
         else:
             error = rest[-1].decode("utf-8", "replace") or "Not properly terminated"
         self.config.hook.pytest_testnodedown(node=node, error=error)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        if self.config.getoption("explain_fuse", False):
+            terminalreporter.section("fused path")
+            for line in fuse.explain(self.unfused, self.n_run):
+                terminalreporter.write_line(line)
 
     def on_interrupt(self, *rest: Any) -> None:
         found = wire.load_interrupt(rest[-1])

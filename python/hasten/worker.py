@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from _pytest.reports import TestReport
 
-from hasten import _native, failures, wire
+from hasten import _native, failures, fuse, wire
 
 NO_ITEM = 0xFFFFFFFF
+FUSED = 1  # fuse.c has published the result
 MOST_OUTPUT = int(os.environ.get("HASTEN_TEST_MOST_OUTPUT", 64 << 20))  # characters of one report section
 DESCRIPTORS = "the test has closed file descriptors that are not its own (os.closerange?)"
 PHASES = ("setup", "call", "teardown")
@@ -73,8 +74,9 @@ class Worker:
         self.before_abort: Callable[[int], None] = lambda chan: None  # tells the supervisor what was collected
         self.limits: dict[int, int] = {}
         self.text = io.StringIO()
-        self.claimed: int | None = None
-        self.peeked: Any = None
+        self.fuse: fuse.Fuse | None = None
+        self.unfused = ""  # why no test is fused
+        self.n_run = 0
 
     # ---- becoming a worker
 
@@ -142,42 +144,37 @@ class Worker:
         """items_of: index in the catalog -> index in session.items."""
         self.session = session
         items = session.items
-        self._claim_in_teardown(session, items, items_of)
+        setupstate = session._setupstate
+        _native.loop_set(session, items, items_of, setupstate.teardown_exact)
+        setupstate.teardown_exact = _native.loop_teardown_exact  # type: ignore[method-assign,assignment]
+        self.fuse = fuse.Fuse.make(self.config, self, session)
         at_once = reads_nextitem(self.config)
         index = _native.worker_take()
-        while index >= 0:
-            item = items[items_of[index]]
-            self.claimed = _native.worker_take() if at_once else None
-            ahead = self.claimed if self.claimed is not None else _native.worker_peek()
-            self.peeked = items[items_of[ahead]] if ahead >= 0 else None
-            self.item_index = index
-            self.nodeid = item.nodeid
-            _native.worker_begin(index, self.limits.get(index, 0))
-            item.config.hook.pytest_runtest_protocol(item=item, nextitem=self.peeked)
-            self._publish_test()
-            _native.worker_end()
-            if session.shouldfail or session.shouldstop:
-                self._stop(session)
-                break
-            index = _native.worker_take() if self.claimed is None else self.claimed
+        try:
+            while index >= 0:
+                item = items[items_of[index]]
+                nextitem = _native.loop_begin(index, self.limits.get(index, 0), at_once)
+                self._run_test(item, index, nextitem)
+                if _native.loop_end():
+                    self._stop(session)
+                    break
+                index = _native.loop_next()
+        finally:
+            if self.fuse is not None:
+                _native.fuse_leave()
         self.item_index = NO_ITEM
         _native.worker_leave()
 
-    def _claim_in_teardown(self, session: pytest.Session, items: list[pytest.Item], items_of: list[int]) -> None:
-        """The next test is claimed when the present one's teardown begins: until then another worker may steal it."""
-        setupstate = session._setupstate
-        original = setupstate.teardown_exact
-
-        def teardown_exact(nextitem: pytest.Item | None) -> None:
-            if self.item_index != NO_ITEM and nextitem is self.peeked:
-                if self.claimed is None:
-                    stopping = session.shouldfail or session.shouldstop
-                    self.claimed = -1 if stopping else _native.worker_take()
-                nextitem = items[items_of[self.claimed]] if self.claimed >= 0 else None
-            __tracebackhide__ = True  # a failing teardown is shown as without this function
-            original(nextitem)
-
-        setupstate.teardown_exact = teardown_exact  # type: ignore[method-assign]
+    def _run_test(self, item: pytest.Item, index: int, nextitem: pytest.Item | None) -> None:
+        self.item_index = index
+        self.nodeid = item.nodeid
+        self.n_run += 1
+        done = 0 if self.fuse is None else self.fuse.run(item, index, nextitem)
+        if done == FUSED:
+            return
+        if done == 0:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        self._publish_test()
 
     def _stop(self, session: pytest.Session) -> None:
         _native.worker_stop()
@@ -198,6 +195,8 @@ class Worker:
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: Any) -> None:
+        if self.fuse is not None:
+            self.fuse.flush_held()
         if self.text.tell():
             self.events.append(("t", self.take_text()))
         # What is not a plain pass is written down at once: pytest-retry changes reports that it has sent.
@@ -230,6 +229,7 @@ class Worker:
         output["exitstatus"] = int(exitstatus)
         output["shouldfail"] = session.shouldfail
         output["shouldstop"] = session.shouldstop
+        output["hasten_fuse"] = (self.n_run, fuse.unfused(self))
         try:
             return (yield)
         finally:

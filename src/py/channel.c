@@ -1,4 +1,6 @@
 /* channel.c - messages (os/chan.h) and memory files for Python. */
+#include "py/channel.h"
+
 #include "py/native.h"
 
 #include "os/chan.h"
@@ -157,15 +159,19 @@ static PyObject *native_die_with(PyObject *self, PyObject *arg)
     Py_RETURN_NONE;
 }
 
-/* A test may close what is not its own, and may have opened something else in its place. */
-static PyObject *native_intact(PyObject *self, PyObject *args)
+bool channel_intact(void)
 {
     struct stat now;
 
+    return lifeline.fd < 0 ||
+           (fstat(lifeline.fd, &now) == 0 && now.st_ino == lifeline.at.st_ino && now.st_dev == lifeline.at.st_dev);
+}
+
+static PyObject *native_intact(PyObject *self, PyObject *args)
+{
     (void)self;
     (void)args;
-    return PyBool_FromLong(lifeline.fd < 0 || (fstat(lifeline.fd, &now) == 0 && now.st_ino == lifeline.at.st_ino &&
-                                               now.st_dev == lifeline.at.st_dev));
+    return PyBool_FromLong(channel_intact());
 }
 
 PyMethodDef channel_methods[] = {

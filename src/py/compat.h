@@ -14,4 +14,42 @@ static inline PyObject *compat_raise(PyObject *type, const struct err *err)
     return NULL;
 }
 
+/* Takes the current exception, normalized and with its traceback: owned, NULL when there is none. */
+static inline PyObject *compat_take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type;
+    PyObject *value;
+    PyObject *traceback;
+
+    PyErr_Fetch(&type, &value, &traceback);
+    if (!type)
+        return NULL;
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback)
+        PyException_SetTraceback(value, traceback);
+    Py_XDECREF(type);
+    Py_XDECREF(traceback);
+    return value;
+#endif
+}
+
+/* Raises exception and takes it over. */
+static inline void compat_put_exception(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(exception);
+#else
+    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
+#endif
+}
+
+/* The instance's attribute dictionary: owned, NULL with an exception set when it has none. */
+static inline PyObject *compat_dict(PyObject *object)
+{
+    return PyObject_GenericGetDict(object, NULL);
+}
+
 #endif

@@ -99,7 +99,7 @@ static bool steal(void)
     return false;
 }
 
-static long take_item(void)
+long link_take(void)
 {
     end_copies(0);
     while (!stopped()) {
@@ -121,48 +121,37 @@ static PyObject *native_worker_take(PyObject *self, PyObject *args)
 {
     (void)self;
     (void)args;
-    return PyLong_FromLong(take_item());
+    return PyLong_FromLong(link_take());
 }
 
-static PyObject *native_worker_peek(PyObject *self, PyObject *args)
+long link_peek(void)
 {
     const uint32_t at = stopped() ? RANGE_NONE : range_peek(&mine.slot->range);
 
-    (void)self;
-    (void)args;
-    return PyLong_FromLong(at == RANGE_NONE ? -1 : (long)plan_table_order(&mine.plan)[at]);
+    return at == RANGE_NONE ? -1 : (long)plan_table_order(&mine.plan)[at];
 }
 
-static PyObject *native_worker_begin(PyObject *self, PyObject *args)
+void link_begin(uint32_t item, uint64_t limit_ns)
 {
-    unsigned int item;
-    unsigned long long limit_ns = 0;
-
-    (void)self;
-    if (!PyArg_ParseTuple(args, "I|K", &item, &limit_ns))
-        return NULL;
     if (!limit_ns)
         limit_ns = mine.segment.head->timeout_ns;
     atomic_store_explicit(&mine.slot->started_ns, clock_now_ns(), memory_order_relaxed);
     atomic_store_explicit(&mine.slot->limit_ns, limit_ns, memory_order_relaxed);
     if (atomic_load_explicit(&mine.slot->claimed, memory_order_relaxed) == item)
-        atomic_store_explicit(&mine.slot->claimed, SEGMENT_NO_ITEM, memory_order_relaxed);
+        if (atomic_load_explicit(&mine.slot->claimed, memory_order_relaxed) == item)
+            atomic_store_explicit(&mine.slot->claimed, SEGMENT_NO_ITEM, memory_order_relaxed);
     /* Release: who sees the item sees its start and limit. */
     atomic_store_explicit(&mine.slot->current, item, memory_order_release);
-    Py_RETURN_NONE;
 }
 
-static PyObject *native_worker_end(PyObject *self, PyObject *args)
+void link_end(void)
 {
     struct slot *slot = mine.slot;
     const uint64_t ran = clock_now_ns() - atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
 
-    (void)self;
-    (void)args;
     atomic_store_explicit(&slot->current, SEGMENT_NO_ITEM, memory_order_release);
     atomic_fetch_add_explicit(&slot->busy_ns, ran, memory_order_relaxed);
     atomic_fetch_add_explicit(&slot->n_done, 1, memory_order_relaxed);
-    Py_RETURN_NONE;
 }
 
 /* Waits for room in the ring: the supervisor empties it every few milliseconds. */
@@ -184,6 +173,7 @@ void link_publish(struct record *record, const char *payload, size_t size)
     const uint32_t flags = record->flags;
     size_t done = 0;
 
+    end_copies(0);
     record->slot = mine.index;
     do {
         const size_t piece = size - done < most ? size - done : most;
@@ -284,11 +274,6 @@ PyMethodDef worker_methods[] = {
      "shared memory is not of this version."},
     {"worker_take", native_worker_take, METH_NOARGS,
      "worker_take() -> int\n\nThe next test's index in the catalog: from the own range, else stolen; -1 when none."},
-    {"worker_peek", native_worker_peek, METH_NOARGS,
-     "worker_peek() -> int\n\nThe test that worker_take would give now, or -1; it may be stolen meanwhile."},
-    {"worker_begin", native_worker_begin, METH_VARARGS,
-     "worker_begin(item, limit_ns=0)\n\nThis test runs now; limit_ns 0: the run's --timeout."},
-    {"worker_end", native_worker_end, METH_NOARGS, "worker_end()\n\nThe test is over and its result published."},
     {"worker_publish", native_worker_publish, METH_VARARGS,
      "worker_publish(type, outcome, flags, item, start_ns, setup_ns, call_ns, teardown_ns, payload=b'')\n\nOne record "
      "(store/record.h) into the ring; waits while the ring is full."},

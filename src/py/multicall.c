@@ -6,6 +6,8 @@
  * anything else - an old-style hookwrapper, whose warning counts frames, a missing argument, optional arguments - go
  * whole to pluggy's function, which is also what is reached when tracing replaces PluginManager._inner_hookexec.
  */
+#include "py/multicall.h"
+
 #include "py/native.h"
 
 #include <string.h>
@@ -35,35 +37,6 @@ struct call {
     int n_args;
     int n_teardowns;
 };
-
-static PyObject *take_exception(void)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    return PyErr_GetRaisedException();
-#else
-    PyObject *type;
-    PyObject *value;
-    PyObject *traceback;
-
-    PyErr_Fetch(&type, &value, &traceback);
-    PyErr_NormalizeException(&type, &value, &traceback);
-    if (traceback)
-        PyException_SetTraceback(value, traceback);
-    Py_XDECREF(type);
-    Py_XDECREF(traceback);
-    return value;
-#endif
-}
-
-/* Takes exception over. */
-static void put_exception(PyObject *exception)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(exception);
-#else
-    PyErr_Restore(Py_NewRef((PyObject *)Py_TYPE(exception)), exception, PyException_GetTraceback(exception));
-#endif
-}
 
 /* 1, 0 or -1 with an exception set. */
 static int flag_of(PyObject *impl, int attribute)
@@ -132,19 +105,30 @@ static void fail_wrapper(PyObject *generator, const char *how)
     Py_XDECREF(done); /* it always raises */
 }
 
-/* Runs a wrapper up to its yield. 0 or -1. */
-static int open_wrapper(struct call *call, PyObject *generator)
+int multicall_open(PyObject *generator)
 {
     PyObject *yielded = NULL; /* owned */
-    const PySendResult sent = PyIter_Send(generator, Py_None, &yielded);
+    PySendResult sent;
 
-    if (sent == PYGEN_ERROR) {
-        Py_DECREF(generator);
+    if (!PyGen_CheckExact(generator)) {
+        PyErr_Format(PyExc_TypeError, "'%.100s' object is not an iterator", Py_TYPE(generator)->tp_name);
         return -1;
     }
+    sent = PyIter_Send(generator, Py_None, &yielded);
+    if (sent == PYGEN_ERROR)
+        return -1;
     Py_XDECREF(yielded);
     if (sent == PYGEN_RETURN) {
         fail_wrapper(generator, "did not yield");
+        return -1;
+    }
+    return 0;
+}
+
+/* Takes generator over. 0 or -1. */
+static int open_wrapper(struct call *call, PyObject *generator)
+{
+    if (multicall_open(generator) < 0) {
         Py_DECREF(generator);
         return -1;
     }
@@ -160,14 +144,8 @@ static int run_step(struct call *call, const struct step *step, bool firstresult
 
     if (!answer)
         return -1;
-    if (step->wrapper) {
-        if (!PyGen_CheckExact(answer)) {
-            PyErr_Format(PyExc_TypeError, "'%.100s' object is not an iterator", Py_TYPE(answer)->tp_name);
-            Py_DECREF(answer);
-            return -1;
-        }
+    if (step->wrapper)
         return open_wrapper(call, answer);
-    }
     if (answer == Py_None) {
         Py_DECREF(answer);
         return 0;
@@ -200,19 +178,18 @@ static PySendResult throw_into(PyObject *generator, PyObject *exception, PyObjec
     *value = PyObject_CallMethodOneArg(generator, throw_name, exception);
     if (*value)
         return PYGEN_NEXT;
-    raised = take_exception();
+    raised = compat_take_exception();
     if (PyErr_GivenExceptionMatches(raised, PyExc_StopIteration)) {
         *value =
             Py_NewRef(((PyStopIterationObject *)raised)->value ? ((PyStopIterationObject *)raised)->value : Py_None);
         Py_DECREF(raised);
         return PYGEN_RETURN;
     }
-    put_exception(raised);
+    compat_put_exception(raised);
     return PYGEN_ERROR;
 }
 
-/* Runs one wrapper's second half. *result and *exception: owned, replaced. -1: has second yield (exception set). */
-static int close_wrapper(PyObject *generator, PyObject **result, PyObject **exception)
+int multicall_close(PyObject *generator, PyObject **result, PyObject **exception)
 {
     PyObject *value = NULL; /* owned */
     const PySendResult sent =
@@ -225,7 +202,7 @@ static int close_wrapper(PyObject *generator, PyObject **result, PyObject **exce
         return 0;
     }
     if (sent == PYGEN_ERROR) {
-        PyObject *raised = take_exception();
+        PyObject *raised = compat_take_exception();
 
         if (*exception && is_own_stop(raised, *exception)) {
             Py_DECREF(raised);
@@ -234,7 +211,7 @@ static int close_wrapper(PyObject *generator, PyObject **result, PyObject **exce
                 Py_DECREF(closed);
                 return 0;
             }
-            raised = take_exception();
+            raised = compat_take_exception();
         }
         Py_XSETREF(*exception, raised);
         return 0;
@@ -242,7 +219,7 @@ static int close_wrapper(PyObject *generator, PyObject **result, PyObject **exce
     Py_DECREF(value);
     closed = PyObject_CallMethodNoArgs(generator, close_name);
     if (!closed) {
-        Py_XSETREF(*exception, take_exception());
+        Py_XSETREF(*exception, compat_take_exception());
         return 0;
     }
     Py_DECREF(closed);
@@ -277,11 +254,11 @@ static PyObject *run_call(struct call *call, bool firstresult)
     for (int i = 0; i < call->n_steps && code == 0; i++)
         code = run_step(call, &call->steps[i], firstresult, result);
     if (code < 0)
-        exception = take_exception();
+        exception = compat_take_exception();
     if (result)
         result = first_of(result, firstresult);
     for (int i = call->n_teardowns - 1; i >= 0; i--) {
-        if (close_wrapper(call->teardowns[i], &result, &exception) < 0) {
+        if (multicall_close(call->teardowns[i], &result, &exception) < 0) {
             Py_XDECREF(result);
             Py_XDECREF(exception);
             return NULL;
@@ -289,7 +266,7 @@ static PyObject *run_call(struct call *call, bool firstresult)
     }
     if (exception) {
         Py_XDECREF(result);
-        put_exception(exception);
+        compat_put_exception(exception);
         return NULL;
     }
     return result;

@@ -11,6 +11,8 @@
 
 extern PyMethodDef channel_methods[];   /* channel.c: messages and memory files */
 extern PyMethodDef worker_methods[];    /* link.c: take tests, publish results */
+extern PyMethodDef loop_methods[];      /* loop.c: which test runs, which comes next */
+extern PyMethodDef fuse_methods[];      /* fuse.c: a test's three phases */
 extern PyMethodDef multicall_methods[]; /* multicall.c: pluggy's inner hook call */
 extern PyMethodDef plain_methods[];     /* plain.c: the usual result */
 extern PyMethodDef template_methods[];  /* fork.c: the template's loop */

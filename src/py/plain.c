@@ -4,17 +4,19 @@
  * Such a test is one record with location and keywords (the same in all three) as its payload; the reporter makes the
  * three reports again. Anything else is left to worker.py, which sends the reports as they are.
  */
-#include "py/native.h"
+#include "py/plain.h"
 
 #include "py/link.h"
+#include "py/native.h"
 #include "store/record.h"
 
 #include <marshal.h>
 
-enum { WHEN, OUTCOME, LONGREPR, SECTIONS, PROPERTIES, DURATION, START, KEYWORDS, LOCATION, ID, N_NAMES };
+enum { WHEN, OUTCOME, LONGREPR, SECTIONS, PROPERTIES, DURATION, START, STOP, KEYWORDS, LOCATION, ID, N_NAMES };
 
 static PyObject *names[N_NAMES]; /* owned, interned */
 static PyObject *report_type;    /* owned: pytest's TestReport */
+static PyObject *example;        /* owned: the attributes of one that passed, in pytest's order */
 static Py_ssize_t n_attributes;  /* of a report that nobody has added to */
 
 static const char *const phases[3] = {"setup", "call", "teardown"};
@@ -52,6 +54,63 @@ static uint64_t seconds_of(PyObject *dict, int name)
     const double seconds = value && PyFloat_Check(value) ? PyFloat_AS_DOUBLE(value) : 0;
 
     return seconds > 0 ? (uint64_t)(seconds * 1e9) : 0;
+}
+
+/* The very objects, and the keywords by what is in them. */
+static bool has_values(PyObject *dict, const struct plain_values *values)
+{
+    PyObject *const news[] = {values->when,     values->id,    values->location,
+                              values->duration, values->start, values->stop};
+    PyObject *const keys[] = {names[WHEN], names[ID], names[LOCATION], names[DURATION], names[START], names[STOP]};
+
+    for (size_t i = 0; i < HS_COUNT(news); i++)
+        if (PyDict_GetItemWithError(dict, keys[i]) != news[i])
+            return false;
+    return same(PyDict_GetItemWithError(dict, names[KEYWORDS]), values->keywords);
+}
+
+bool plain_is(PyObject *report, const struct plain_values *values)
+{
+    PyObject *dict =
+        (PyObject *)Py_TYPE(report) == report_type ? PyObject_GenericGetDict(report, NULL) : NULL; /* owned */
+    const char *when = PyUnicode_AsUTF8(values->when);
+    const bool plain = dict && when && passed_with_nothing(dict, when) && has_values(dict, values);
+
+    Py_XDECREF(dict);
+    PyErr_Clear();
+    return plain;
+}
+
+static PyObject *filled(PyObject *dict, const struct plain_values *values)
+{
+    PyObject *sections = PyList_New(0);                 /* owned */
+    PyObject *properties = PyList_New(0);               /* owned */
+    PyObject *keywords = PyDict_Copy(values->keywords); /* owned: somebody may add to it */
+    PyObject *const news[] = {values->when,  values->id,   values->location, keywords,  values->duration,
+                              values->start, values->stop, sections,         properties};
+    PyObject *const keys[] = {names[WHEN],  names[ID],   names[LOCATION], names[KEYWORDS],  names[DURATION],
+                              names[START], names[STOP], names[SECTIONS], names[PROPERTIES]};
+    int code = sections && properties && keywords ? 0 : -1;
+
+    for (size_t i = 0; code == 0 && i < HS_COUNT(news); i++)
+        code = PyDict_SetItem(dict, keys[i], news[i]);
+    Py_XDECREF(sections);
+    Py_XDECREF(properties);
+    Py_XDECREF(keywords);
+    return code < 0 ? NULL : dict;
+}
+
+PyObject *plain_new(const struct plain_values *values)
+{
+    PyObject *empty = PyTuple_New(0);                                                                     /* owned */
+    PyObject *report = empty ? PyBaseObject_Type.tp_new((PyTypeObject *)report_type, empty, NULL) : NULL; /* owned */
+    PyObject *dict = report ? PyDict_Copy(example) : NULL;                                                /* owned */
+
+    if (!dict || !filled(dict, values) || PyObject_SetAttrString(report, "__dict__", dict) < 0)
+        Py_CLEAR(report);
+    Py_XDECREF(empty);
+    Py_XDECREF(dict);
+    return report;
 }
 
 /* dicts: owned references of the three reports' attributes. False, with no exception set, when one is not plain. */
@@ -120,7 +179,8 @@ static PyObject *native_worker_publish_plain(PyObject *self, PyObject *args)
 static PyObject *native_worker_plain_is(PyObject *self, PyObject *report)
 {
     static const char *const texts[N_NAMES] = {"when",     "outcome", "longrepr", "sections", "user_properties",
-                                               "duration", "start",   "keywords", "location", "_id"};
+                                               "duration", "start",   "stop",     "keywords", "location",
+                                               "_id"};
     PyObject *dict = PyObject_GenericGetDict(report, NULL); /* owned */
 
     (void)self;
@@ -131,6 +191,7 @@ static PyObject *native_worker_plain_is(PyObject *self, PyObject *report)
                    PyUnicode_InternFromString(i == ID && !PyDict_GetItemString(dict, "_id") ? "nodeid" : texts[i]));
     Py_XSETREF(report_type, Py_NewRef((PyObject *)Py_TYPE(report)));
     n_attributes = PyDict_GET_SIZE(dict);
+    Py_XSETREF(example, PyDict_Copy(dict));
     Py_DECREF(dict);
     Py_RETURN_NONE;
 }

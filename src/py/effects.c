@@ -1,0 +1,410 @@
+/* effects.c - see effects.h. */
+#include "py/effects.h"
+
+#include "py/words.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define VARIABLE "PYTEST_CURRENT_TEST"
+
+enum capture { CAPTURE_NONE, CAPTURE_FD, CAPTURE_SYS };
+
+struct stream {
+    PyObject *file; /* owned: what sys.stdout or sys.stderr is while pytest captures */
+    dev_t device;
+    ino_t inode;
+};
+
+static struct {
+    PyObject *sys;     /* borrowed from the interpreter: sys.__dict__ */
+    PyObject *os;      /* owned */
+    PyObject *environ; /* owned: os.environ as it was at first */
+    PyObject *data;    /* owned: its dictionary of bytes */
+    PyObject *key;     /* owned, bytes */
+    char *buffer;      /* what the C environment points to; an outgrown one stays, as it may still be pointed to */
+    size_t room;
+    bool pending; /* the variable is to be removed */
+    enum capture capture;
+    struct stream streams[2];
+    PyObject *root;        /* owned, NULL without the logging plugin */
+    PyObject *loggers;     /* owned: logging's dictionary of them */
+    PyObject *logger_type; /* owned */
+    PyObject *handlers[2]; /* owned: caplog's and the report's */
+    Py_ssize_t n_attached; /* loggers beside root that have them */
+    PyObject *warnings;    /* owned: the module's dictionary; NULL without the warnings plugin */
+    PyObject *log;         /* owned */
+    PyObject *filters;     /* owned, the list */
+    PyObject *filters_as;  /* owned, tuple: what it held */
+    PyObject *showwarnmsg; /* owned */
+    PyObject *showwarning; /* owned */
+} fx;
+
+/* ---- the environment */
+
+static int read_environ(void)
+{
+    PyObject *data;
+
+    if (!fx.sys) {
+        PyObject *sys = PyImport_ImportModule("sys"); /* owned */
+
+        fx.sys = sys ? PyModule_GetDict(sys) : NULL;
+        Py_XDECREF(sys);
+    }
+    if (!fx.os)
+        fx.os = PyImport_ImportModule("os");
+    if (!fx.key)
+        fx.key = PyBytes_FromString(VARIABLE);
+    if (!fx.sys || !fx.os || !fx.key)
+        return -1;
+    Py_XSETREF(fx.environ, PyObject_GetAttr(fx.os, S(environ)));
+    if (!fx.environ)
+        return -1;
+    data = PyObject_GetAttr(fx.environ, S(_data)); /* owned */
+    if (!data || !PyDict_CheckExact(data)) {
+        PyErr_Clear();
+        Py_CLEAR(data);
+    }
+    Py_XSETREF(fx.data, data);
+    return 0;
+}
+
+/* os.environ is the mapping that we know. */
+static bool environ_is_plain(void)
+{
+    PyObject *now = PyObject_GetAttr(fx.os, S(environ)); /* owned */
+    const bool plain = now && now == fx.environ && fx.data;
+
+    Py_XDECREF(now);
+    PyErr_Clear();
+    return plain;
+}
+
+static bool write_buffer(const char *value, size_t size)
+{
+    const size_t name = sizeof VARIABLE; /* with '=' in the place of the NUL */
+
+    if (name + size + 1 > fx.room) {
+        char *buffer = malloc(2 * (name + size + 1));
+
+        if (!buffer)
+            return false;
+        fx.buffer = buffer;
+        fx.room = 2 * (name + size + 1);
+        memcpy(fx.buffer, VARIABLE "=", name);
+    }
+    memcpy(fx.buffer + name, value, size + 1);
+    return true;
+}
+
+static bool buffer_is_set(void)
+{
+    const char *value = getenv(VARIABLE);
+
+    return value && value == fx.buffer + sizeof VARIABLE;
+}
+
+static int set_slowly(PyObject *text)
+{
+    PyObject *environ = PyObject_GetAttr(fx.os, S(environ)); /* owned */
+    PyObject *name = PyUnicode_FromString(VARIABLE);         /* owned */
+    const int code = environ && name ? PyObject_SetItem(environ, name, text) : -1;
+
+    Py_XDECREF(environ);
+    Py_XDECREF(name);
+    return code;
+}
+
+static PyObject *value_of(PyObject *nodeid, const char *when)
+{
+    PyObject *text = PyUnicode_FromFormat("%U (%s)", nodeid, when); /* owned */
+
+    if (text && PyUnicode_FindChar(text, 0, 0, PyUnicode_GET_LENGTH(text), 1) >= 0) {
+        PyObject *nul = PyUnicode_FromStringAndSize("\0", 1);
+        PyObject *shown = PyUnicode_FromString("(null)");
+
+        Py_XSETREF(text, nul && shown ? PyUnicode_Replace(text, nul, shown, -1) : NULL);
+        Py_XDECREF(nul);
+        Py_XDECREF(shown);
+    }
+    return text;
+}
+
+int effects_env_set(PyObject *nodeid, const char *when)
+{
+    PyObject *text = value_of(nodeid, when); /* owned */
+    PyObject *bytes = NULL;                  /* owned */
+    int code = -1;
+
+    fx.pending = false;
+    if (!text)
+        return -1;
+    if (!environ_is_plain()) {
+        code = set_slowly(text);
+    } else if ((bytes = PyUnicode_EncodeFSDefault(text)) && PyDict_SetItem(fx.data, fx.key, bytes) == 0 &&
+               write_buffer(PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes))) {
+        code = buffer_is_set() ? 0 : putenv(fx.buffer);
+    }
+    Py_DECREF(text);
+    Py_XDECREF(bytes);
+    if (code < 0 && !PyErr_Occurred())
+        PyErr_SetFromErrno(PyExc_OSError);
+    return code;
+}
+
+void effects_env_flush(void)
+{
+    if (!fx.pending)
+        return;
+    fx.pending = false;
+    if (fx.data && PyDict_DelItem(fx.data, fx.key) < 0)
+        PyErr_Clear();
+    unsetenv(VARIABLE);
+}
+
+int effects_env_pop(bool lazily)
+{
+    PyObject *environ;
+    PyObject *popped;
+
+    if (environ_is_plain() && PyDict_Contains(fx.data, fx.key) == 1) {
+        fx.pending = true;
+        if (!lazily)
+            effects_env_flush();
+        return 0;
+    }
+    environ = PyObject_GetAttr(fx.os, S(environ)); /* owned */
+    popped = environ ? PyObject_CallMethod(environ, "pop", "s", VARIABLE) : NULL;
+    Py_XDECREF(environ);
+    Py_XDECREF(popped);
+    return popped ? 0 : -1;
+}
+
+/* ---- capture */
+
+static bool is_closed(PyObject *file)
+{
+    PyObject *closed = PyObject_GetAttr(file, S(closed)); /* owned */
+    const bool answer = !closed || PyObject_IsTrue(closed) != 0;
+
+    Py_XDECREF(closed);
+    PyErr_Clear();
+    return answer;
+}
+
+static bool wrote_to_fd(const struct stream *stream, int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) < 0 || st.st_size != 0 || st.st_dev != stream->device || st.st_ino != stream->inode;
+}
+
+static bool wrote_to_file(const struct stream *stream)
+{
+    PyObject *at = PyObject_CallMethodNoArgs(stream->file, S(tell)); /* owned */
+    const bool none = at && PyLong_CheckExact(at) && PyLong_AsLong(at) == 0;
+
+    Py_XDECREF(at);
+    PyErr_Clear();
+    return !none;
+}
+
+static bool wrote(const struct stream *stream, PyObject *name, int fd)
+{
+    if (!stream->file)
+        return false;
+    if (PyDict_GetItemWithError(fx.sys, name) != stream->file || is_closed(stream->file))
+        return true;
+    return fx.capture == CAPTURE_FD ? wrote_to_fd(stream, fd) : wrote_to_file(stream);
+}
+
+bool effects_written(void)
+{
+    if (fx.capture == CAPTURE_NONE)
+        return false;
+    return wrote(&fx.streams[0], S(stdout), 1) || wrote(&fx.streams[1], S(stderr), 2);
+}
+
+static int enter_capture(PyObject *state)
+{
+    static const char *const names[2] = {"out", "err"};
+    PyObject *method = PyDict_GetItemString(state, "capture");
+
+    if (!method)
+        return 0;
+    fx.capture = CAPTURE_NONE;
+    if (method == Py_None)
+        return 0;
+    fx.capture = PyUnicode_CompareWithASCIIString(method, "fd") == 0 ? CAPTURE_FD : CAPTURE_SYS;
+    for (int i = 0; i < 2; i++) {
+        PyObject *file = PyDict_GetItemString(state, names[i]);
+        struct stat st = {0};
+
+        Py_XSETREF(fx.streams[i].file, file && file != Py_None ? Py_NewRef(file) : NULL);
+        if (fx.capture == CAPTURE_FD && fstat(i + 1, &st) < 0) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
+        fx.streams[i].device = st.st_dev;
+        fx.streams[i].inode = st.st_ino;
+    }
+    return 0;
+}
+
+/* ---- logging */
+
+static Py_ssize_t n_records(PyObject *handler)
+{
+    PyObject *records = PyObject_GetAttr(handler, S(records)); /* owned */
+    const Py_ssize_t n = records ? PyObject_Size(records) : -1;
+
+    Py_XDECREF(records);
+    PyErr_Clear();
+    return n;
+}
+
+bool effects_logged(void)
+{
+    return fx.root && (n_records(fx.handlers[0]) != 0 || n_records(fx.handlers[1]) != 0);
+}
+
+static bool has_handlers(PyObject *logger, bool at_end)
+{
+    PyObject *list = PyObject_GetAttr(logger, S(handlers)); /* owned */
+    bool found[2] = {false, false};
+    bool ok = list && PyList_Check(list);
+
+    if (ok && at_end) {
+        const Py_ssize_t n = PyList_GET_SIZE(list);
+
+        ok = n >= 2 && PyList_GET_ITEM(list, n - 2) == fx.handlers[0] && PyList_GET_ITEM(list, n - 1) == fx.handlers[1];
+    } else if (ok) {
+        for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++)
+            for (int k = 0; k < 2; k++)
+                found[k] = found[k] || PyList_GET_ITEM(list, i) == fx.handlers[k];
+        ok = found[0] && found[1];
+    }
+    Py_XDECREF(list);
+    PyErr_Clear();
+    return ok;
+}
+
+static bool propagates(PyObject *logger)
+{
+    PyObject *value = PyObject_GetAttr(logger, S(propagate)); /* owned */
+    const bool answer = value && PyObject_IsTrue(value) == 1;
+
+    Py_XDECREF(value);
+    PyErr_Clear();
+    return answer;
+}
+
+/* How many loggers beside root get no help from it; -1 when one of them lacks our handlers. */
+static Py_ssize_t count_alone(bool check)
+{
+    PyObject *key;
+    PyObject *logger;
+    Py_ssize_t at = 0;
+    Py_ssize_t n = 0;
+
+    while (PyDict_Next(fx.loggers, &at, &key, &logger)) {
+        if (logger == fx.root || !PyObject_TypeCheck(logger, (PyTypeObject *)fx.logger_type) || propagates(logger))
+            continue;
+        if (check && !has_handlers(logger, false))
+            return -1;
+        n++;
+    }
+    return n;
+}
+
+bool effects_loggers_intact(void)
+{
+    return !fx.root || (has_handlers(fx.root, true) && count_alone(true) == fx.n_attached);
+}
+
+PyObject *effects_new_records(void)
+{
+    PyObject *records = PyList_New(0); /* owned */
+
+    if (records && PyObject_SetAttr(fx.handlers[0], S(records), records) < 0)
+        Py_CLEAR(records);
+    return records;
+}
+
+static int enter_logging(PyObject *state)
+{
+    PyObject *root = PyDict_GetItemString(state, "root");
+    PyObject *handlers = PyDict_GetItemString(state, "handlers");
+    PyObject *loggers = PyDict_GetItemString(state, "loggers");
+    PyObject *type = PyDict_GetItemString(state, "logger_type");
+
+    if (!root)
+        return 0;
+    Py_CLEAR(fx.root);
+    if (root == Py_None || !handlers || !PyTuple_Check(handlers) || PyTuple_GET_SIZE(handlers) != 2 || !loggers ||
+        !PyDict_Check(loggers) || !type || !PyType_Check(type))
+        return 0;
+    Py_XSETREF(fx.loggers, Py_NewRef(loggers));
+    Py_XSETREF(fx.logger_type, Py_NewRef(type));
+    for (int i = 0; i < 2; i++)
+        Py_XSETREF(fx.handlers[i], Py_NewRef(PyTuple_GET_ITEM(handlers, i)));
+    fx.root = Py_NewRef(root);
+    fx.n_attached = count_alone(false);
+    return 0;
+}
+
+/* ---- warnings */
+
+static bool filters_changed(void)
+{
+    PyObject *filters = PyDict_GetItem(fx.warnings, S(filters));
+
+    if (filters != fx.filters || PyList_GET_SIZE(filters) != PyTuple_GET_SIZE(fx.filters_as))
+        return true;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(filters); i++)
+        if (PyList_GET_ITEM(filters, i) != PyTuple_GET_ITEM(fx.filters_as, i))
+            return true;
+    return false;
+}
+
+bool effects_warned(void)
+{
+    return fx.warnings && (PyList_GET_SIZE(fx.log) || filters_changed() ||
+                           PyDict_GetItem(fx.warnings, S(_showwarnmsg_impl)) != fx.showwarnmsg ||
+                           PyDict_GetItem(fx.warnings, S(showwarning)) != fx.showwarning);
+}
+
+static int enter_warnings(PyObject *state)
+{
+    PyObject *log = PyDict_GetItemString(state, "log");
+    PyObject *module = PyDict_GetItemString(state, "warnings");
+    PyObject *filters;
+
+    if (!log)
+        return 0;
+    Py_CLEAR(fx.warnings);
+    if (!PyList_Check(log) || !module || !PyModule_Check(module))
+        return 0;
+    filters = PyDict_GetItem(PyModule_GetDict(module), S(filters));
+    if (!filters || !PyList_Check(filters)) {
+        PyErr_SetString(PyExc_TypeError, "warnings.filters is no list");
+        return -1;
+    }
+    Py_XSETREF(fx.log, Py_NewRef(log));
+    Py_XSETREF(fx.filters, Py_NewRef(filters));
+    Py_XSETREF(fx.filters_as, PySequence_Tuple(filters));
+    Py_XSETREF(fx.showwarnmsg, Py_XNewRef(PyDict_GetItem(PyModule_GetDict(module), S(_showwarnmsg_impl))));
+    Py_XSETREF(fx.showwarning, Py_XNewRef(PyDict_GetItem(PyModule_GetDict(module), S(showwarning))));
+    fx.warnings = Py_NewRef(PyModule_GetDict(module));
+    return fx.filters_as ? 0 : -1;
+}
+
+int effects_entered(PyObject *state)
+{
+    if (read_environ() < 0 || enter_capture(state) < 0 || enter_logging(state) < 0 || enter_warnings(state) < 0)
+        return -1;
+    return 0;
+}

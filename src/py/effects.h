@@ -1,0 +1,45 @@
+/*
+ * effects.h - what pytest does around every phase of a test, looked at instead of done.
+ *
+ * Between two fused tests the state is that of the inside of a phase: capture is on, the log handlers are attached,
+ * warnings are recorded. These functions say whether a test has left a trace there; who has to act on it is
+ * python/hasten/fuse.py, with pytest's own functions. Nothing here raises unless it says so.
+ */
+#ifndef HASTEN_EFFECTS_H
+#define HASTEN_EFFECTS_H
+
+#include "py/compat.h"
+
+/*
+ * The objects to look at, from a dictionary with these keys, each of which may be None when the plugin is off:
+ * environ; capture ("fd", "sys" or None), capman, out, err (the capturing streams); root, loggers, logger_type, handlers
+ * (the two of a phase) ; log, filters, warnings (of the warnings recorder).
+ * A group of keys that is not there stays as it was. -1 with an exception set.
+ */
+int effects_entered(PyObject *state);
+
+/* PYTEST_CURRENT_TEST, as os.environ[...] = "nodeid (when)" does it. -1 with an exception set. */
+int effects_env_set(PyObject *nodeid, const char *when);
+
+/* The same as os.environ.pop(...); with lazily the variable stays until effects_env_flush. -1: it was not there. */
+int effects_env_pop(bool lazily);
+
+/* Removes what effects_env_pop left. */
+void effects_env_flush(void);
+
+/* Something was captured, or the streams are not those of the capture manager any more. */
+bool effects_written(void);
+
+/* A handler of a phase has records. */
+bool effects_logged(void);
+
+/* Both handlers are where pytest would have attached them now. */
+bool effects_loggers_intact(void);
+
+/* A warning was recorded, or the filters are not as they were set up. */
+bool effects_warned(void);
+
+/* A new list for the records of a phase, put into the handler of caplog. New reference or NULL. */
+PyObject *effects_new_records(void);
+
+#endif

@@ -1,0 +1,517 @@
+/*
+ * fuse.c - one test's setup, call and teardown without pytest's hook calls, with the same effects.
+ *
+ * Walks the compiled lists of hooks.h: pytest's own implementations are steps here that look (effects.h) before they
+ * act, everybody else's are called at their place. Whatever is out of the ordinary - a test that raises, output, log
+ * records, warnings, reports that somebody wants - is handed to python/hasten/fuse.py, which does it with pytest's own
+ * functions. A test that has something not known here is an ordinary test and run by the hook.
+ */
+#include "py/fuse.h"
+
+#include "py/channel.h"
+#include "py/effects.h"
+#include "py/fixture.h"
+#include "py/link.h"
+#include "py/loop.h"
+#include "py/words.h"
+#include "py/native.h"
+
+#include "base/clock.h"
+#include "store/record.h"
+
+#include <time.h>
+
+const char *const fuse_phases[N_PHASES] = {"setup", "call", "teardown"};
+
+struct fused fuse;
+
+/* What native_fuse_run returns. */
+enum { RUN_ORDINARY = 0, RUN_PUBLISHED = 1, RUN_EVENTS = 2 };
+
+/* ---- small things */
+
+static uint64_t wall_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+PyObject *fuse_ask(const char *method, PyObject *a, PyObject *b, PyObject *c)
+{
+    PyObject *name = PyUnicode_InternFromString(method); /* owned */
+    PyObject *answer = name ? PyObject_CallMethodObjArgs(fuse.owner, name, a, b, c, NULL) : NULL;
+
+    Py_XDECREF(name);
+    return answer;
+}
+
+int fuse_tell(const char *method, PyObject *a, PyObject *b)
+{
+    PyObject *answer = fuse_ask(method, a, b, NULL);
+
+    Py_XDECREF(answer);
+    return answer ? 0 : -1;
+}
+
+int fuse_renew(const char *method, PyObject *a, PyObject *b)
+{
+    PyObject *state = fuse_ask(method, a, b, NULL); /* owned */
+    const int code = state ? effects_entered(state) : -1;
+
+    Py_XDECREF(state);
+    return code;
+}
+
+Py_ssize_t fuse_size_of(PyObject *owner, PyObject *name)
+{
+    PyObject *list = PyObject_GetAttr(owner, name); /* owned */
+    const Py_ssize_t n = list ? PyObject_Size(list) : -1;
+
+    Py_XDECREF(list);
+    return n;
+}
+
+Py_ssize_t fuse_count_keywords(PyObject *item)
+{
+    PyObject *keywords = PyObject_GetAttr(item, S(keywords)); /* owned */
+    const Py_ssize_t n = keywords ? fuse_size_of(keywords, S(_markers)) : -1;
+
+    Py_XDECREF(keywords);
+    return n;
+}
+
+/* ---- may it be fused? */
+
+static void count_reason(PyObject *why)
+{
+    PyObject *n = PyDict_GetItemWithError(fuse.reasons, why);
+    PyObject *more = PyLong_FromLong(n ? PyLong_AsLong(n) + 1 : 1); /* owned */
+
+    if (more)
+        PyDict_SetItem(fuse.reasons, why, more);
+    Py_XDECREF(more);
+    PyErr_Clear();
+}
+
+static bool no(const char *why)
+{
+    PyObject *text = PyUnicode_FromString(why); /* owned */
+
+    PyErr_Clear();
+    if (text)
+        count_reason(text);
+    Py_XDECREF(text);
+    return false;
+}
+
+static bool is_patched(PyObject *item)
+{
+    PyObject *dict = compat_dict(item); /* owned */
+    const bool patched = !dict || PyDict_Contains(dict, S(runtest)) || PyDict_Contains(dict, S(setup)) ||
+                         PyDict_Contains(dict, S(teardown)) || PyDict_Contains(dict, S(add_report_section));
+
+    Py_XDECREF(dict);
+    return patched;
+}
+
+/* Is the test one that pytest_pyfunc_call can just call? */
+static bool is_callable_now(struct pass *pass)
+{
+    PyObject *obj = PyObject_GetAttr(pass->item, S(obj)); /* owned */
+    PyObject *function = obj && PyMethod_Check(obj) ? PyMethod_GET_FUNCTION(obj) : obj;
+    bool plain = function && PyFunction_Check(function);
+
+    if (plain) {
+        PyObject *dict = ((PyFunctionObject *)function)->func_dict;
+        const int flags = ((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags;
+
+        plain = !(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE)) &&
+                !(dict &&
+                  (PyDict_GetItemString(dict, "_is_coroutine") || PyDict_GetItemString(dict, "_is_coroutine_mark")));
+    }
+    Py_XDECREF(obj);
+    PyErr_Clear();
+    return plain || pass->hooks->pyfunc != Py_None;
+}
+
+static int read_marks(struct pass *pass)
+{
+    PyObject *marks = PyObject_GetAttr(pass->item, S(own_markers)); /* owned */
+    unsigned special = pass->parent->special;
+
+    if (!marks || !PyList_Check(marks)) {
+        Py_XDECREF(marks);
+        return -1;
+    }
+    special |= parent_marks_in(marks);
+    pass->n_marks = PyList_GET_SIZE(marks);
+    pass->marked = (special & MARK_SKIPPING) != 0;
+    Py_DECREF(marks);
+    return (special & MARK_FILTERWARNINGS) ? 1 : 0;
+}
+
+static int read_item(struct pass *pass)
+{
+    PyObject *stash = PyObject_GetAttr(pass->item, S(stash)); /* owned */
+
+    pass->storage = stash ? PyObject_GetAttr(stash, S(_storage)) : NULL;
+    Py_XDECREF(stash);
+    pass->request = pass->storage ? PyObject_GetAttr(pass->item, S(_request)) : NULL;
+    pass->funcargs = pass->request ? PyObject_GetAttr(pass->item, S(funcargs)) : NULL;
+    pass->nodeid = pass->funcargs ? PyObject_GetAttr(pass->item, S(nodeid)) : NULL;
+    pass->n_keywords = pass->nodeid ? fuse_count_keywords(pass->item) : -1;
+    return pass->n_keywords < 0 ? -1 : 0;
+}
+
+static bool can_fuse(struct pass *pass)
+{
+    if ((PyObject *)Py_TYPE(pass->item) != fuse.function_type)
+        return no("not a plain test function (unittest, doctest, a plugin's own item)");
+    pass->parent = parent_of(pass->item, fuse.owner);
+    if (!pass->parent)
+        return no("its module or class could not be read");
+    if (!pass->parent->hooks)
+        return count_reason(pass->parent->why), false;
+    pass->hooks = pass->parent->hooks;
+    if (read_item(pass) < 0 || !PyDict_CheckExact(pass->storage) || !PyDict_CheckExact(pass->funcargs) ||
+        !PyUnicode_Check(pass->nodeid))
+        return no("its attributes are not as pytest makes them");
+    if ((PyObject *)Py_TYPE(pass->request) != fuse.request_type || PyDict_GET_SIZE(pass->funcargs))
+        return no("it has run before");
+    if (is_patched(pass->item))
+        return no("its methods are replaced");
+    if (!is_callable_now(pass))
+        return no("an async or unusual function");
+    if (read_marks(pass) != 0)
+        return no("a filterwarnings mark");
+    return true;
+}
+
+/* 0: go on, 1: the test is over (handed over), -1: the session is. */
+static int run_phase(struct pass *pass, enum phase phase)
+{
+    struct span *span = &pass->spans[phase];
+    const uint64_t before = clock_now_ns();
+    int code;
+
+    span->start_ns = wall_ns();
+    pass->ran = false;
+    code = phase_run(pass, phase);
+    fuse.loggers_stale = fuse.loggers_stale || pass->ran;
+    span->duration_ns = clock_now_ns() - before;
+    span->stop_ns = span->start_ns + span->duration_ns;
+    if (code < 0)
+        return reports_hand_over(pass, phase) < 0 ? -1 : 1;
+    if (pass->ran && !hooks_valid(pass->hooks)) {
+        pass->changed = true;
+        return reports_rest(pass, phase) < 0 ? -1 : 1;
+    }
+    if (!reports_plain(pass))
+        return reports_make(pass, phase);
+    if (pass->hooks->reports)
+        return reports_show(pass, phase);
+    pass->n_held++;
+    return reports_note(pass, phase);
+}
+
+/* ---- a test */
+
+/* The session is about to stop: everything is torn down. */
+static int last_nextitem(struct pass *pass)
+{
+    const int stopping = loop_stopping();
+
+    if (stopping > 0)
+        pass->values[ARG_NEXTITEM] = Py_None;
+    return stopping < 0 ? -1 : 0;
+}
+
+static int run_phases(struct pass *pass)
+{
+    int code = run_phase(pass, PHASE_SETUP);
+
+    if (code == 0)
+        code = run_phase(pass, PHASE_CALL);
+    if (code == 0 && last_nextitem(pass) < 0)
+        code = -1;
+    if (code == 0)
+        code = run_phase(pass, PHASE_TEARDOWN);
+    return code;
+}
+
+/* item._request and item.funcargs go away, whatever happened. */
+static int forget_request(struct pass *pass)
+{
+    PyObject *exception = compat_take_exception(); /* owned, put back */
+    const int code = PyObject_SetAttr(pass->item, S(_request), Py_False) < 0 ||
+                             PyObject_SetAttr(pass->item, S(funcargs), Py_None) < 0
+                         ? -1
+                         : 0;
+
+    if (exception) {
+        PyErr_Clear();
+        compat_put_exception(exception);
+        return -1;
+    }
+    return code;
+}
+
+static int call_list(struct pass *pass, enum hooks_list which)
+{
+    const struct hooks_steps *list = &pass->hooks->lists[which];
+
+    if (!list->n)
+        return 0;
+    PyObject *location = PyObject_GetAttr(pass->item, S(location)); /* owned */
+    int code = location ? 0 : -1;
+
+    pass->values[ARG_NODEID] = pass->nodeid;
+    pass->values[ARG_LOCATION] = location;
+    for (int i = 0; i < list->n && code == 0; i++)
+        code = phase_call(pass, &list->steps[i]);
+    pass->values[ARG_LOCATION] = NULL;
+    Py_XDECREF(location);
+    if (code == 0 && (effects_written() || effects_logged()))
+        code = fuse_renew("outside", pass->item, NULL);
+    return code;
+}
+
+static int run_test(struct pass *pass)
+{
+    int code = call_list(pass, HOOKS_LOGSTART);
+
+    if (code == 0)
+        code = run_phases(pass);
+    if (forget_request(pass) < 0)
+        return -1;
+    if (code < 0)
+        return -1;
+    if (pass->changed || !hooks_valid(pass->hooks))
+        return fuse_tell("end", pass->item, NULL);
+    return call_list(pass, HOOKS_LOGFINISH);
+}
+
+static int run_protocol(struct pass *pass)
+{
+    const struct hooks_steps *list = &pass->hooks->lists[HOOKS_PROTOCOL];
+    struct hooks_open open[HOOKS_MAX_OPEN];
+    PyObject *exception = NULL; /* owned */
+    int n = 0;
+    int code = 0;
+
+    for (int i = 0; i < list->n && code == 0; i++) {
+        open[n] = (struct hooks_open){.step = &list->steps[i]};
+        code = phase_open(pass, &list->steps[i], &open[n]);
+        n += code == 0;
+    }
+    if (code == 0)
+        code = run_test(pass);
+    if (code < 0)
+        exception = compat_take_exception();
+    while (n > 0)
+        phase_close(pass, PHASE_SETUP, &open[--n], &exception);
+    if (!exception)
+        return 0;
+    compat_put_exception(exception);
+    return -1;
+}
+
+static bool wrote_to_terminal(void)
+{
+    PyObject *at = PyObject_CallMethodNoArgs(fuse.text, S(tell)); /* owned */
+    const bool wrote = !at || PyLong_AsLong(at) != 0;
+
+    Py_XDECREF(at);
+    PyErr_Clear();
+    return wrote;
+}
+
+static int publish_plain(struct pass *pass, uint32_t index)
+{
+    PyObject *payload = parent_payload(pass->parent, pass->item, pass->n_keywords); /* owned */
+    struct record record = {.type = RECORD_TEST,
+                            .outcome = OUTCOME_PASSED,
+                            .flags = RECORD_PLAIN,
+                            .item = index,
+                            .start_ns = pass->spans[PHASE_SETUP].start_ns,
+                            .setup_ns = pass->spans[PHASE_SETUP].duration_ns,
+                            .call_ns = pass->spans[PHASE_CALL].duration_ns,
+                            .teardown_ns = pass->spans[PHASE_TEARDOWN].duration_ns};
+
+    if (!payload)
+        return -1;
+    link_publish(&record, PyBytes_AS_STRING(payload), (size_t)PyBytes_GET_SIZE(payload));
+    Py_DECREF(payload);
+    return 0;
+}
+
+/* The worker's events hold what is to be sent, or nothing has to be. */
+static int conclude(struct pass *pass, uint32_t index)
+{
+    PyObject *held;
+    int code = RUN_EVENTS;
+
+    if (!pass->reported && !PyList_GET_SIZE(fuse.events) && !effects_warned() && !wrote_to_terminal() &&
+        channel_intact())
+        return publish_plain(pass, index) < 0 ? -1 : RUN_PUBLISHED;
+    held = reports_held(pass); /* owned */
+    if (!held || fuse_tell("finish", pass->item, held) < 0)
+        code = -1;
+    Py_XDECREF(held);
+    if (code > 0 && effects_warned() && fuse_renew("warned", pass->item, NULL) < 0)
+        code = -1;
+    return code;
+}
+
+static int enter(struct pass *pass)
+{
+    if (fuse.entered == pass->hooks)
+        return 0;
+    if (fuse.entered)
+        effects_env_flush();
+    fuse.entered = NULL;
+    if (fuse_renew("enter", pass->item, NULL) < 0)
+        return -1;
+    fuse.entered = pass->hooks;
+    fuse.loggers_stale = true;
+    return 0;
+}
+
+static void release(struct pass *pass)
+{
+    Py_XDECREF(pass->nodeid);
+    Py_XDECREF(pass->storage);
+    Py_XDECREF(pass->request);
+    Py_XDECREF(pass->funcargs);
+    Py_XDECREF(pass->records);
+}
+
+static PyObject *native_fuse_leave(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    effects_env_flush();
+    fuse.entered = NULL;
+    return fuse_ask("leave", NULL, NULL, NULL);
+}
+
+static PyObject *native_fuse_take_held(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    if (!fuse.current)
+        Py_RETURN_NONE;
+    return Py_BuildValue("(ON)", fuse.current->item, reports_held(fuse.current));
+}
+
+static PyObject *native_fuse_env_flush(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    effects_env_flush();
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_fuse_run(PyObject *self, PyObject *args)
+{
+    struct pass pass = {0};
+    PyObject *nextitem;
+    unsigned int index;
+    int code = RUN_ORDINARY;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "OIO", &pass.item, &index, &nextitem))
+        return NULL;
+    if (can_fuse(&pass)) {
+        pass.values[ARG_ITEM] = pass.item;
+        pass.values[ARG_NEXTITEM] = nextitem;
+        code = enter(&pass);
+        fuse.current = &pass;
+        if (code == 0)
+            code = run_protocol(&pass);
+        fuse.current = NULL;
+        if (code == 0)
+            code = conclude(&pass, index);
+    }
+    release(&pass);
+    return code < 0 ? NULL : PyLong_FromLong(code);
+}
+
+/* ---- what Python sets up */
+
+static PyObject *native_fuse_hooks(PyObject *self, PyObject *description)
+{
+    struct hooks *hooks = PyTuple_Check(description) ? hooks_new(description) : NULL;
+
+    (void)self;
+    if (!hooks && !PyErr_Occurred())
+        PyErr_SetString(PyExc_TypeError, "a description of hooks is a tuple");
+    return hooks ? PyCapsule_New(hooks, "hasten.hooks", NULL) : NULL;
+}
+
+static PyObject *native_fuse_set(PyObject *self, PyObject *state)
+{
+    static const char *const names[] = {"owner",
+                                        "session",
+                                        "setupstate",
+                                        "function_type",
+                                        "request_type",
+                                        "outcomes",
+                                        "caplog_records_key",
+                                        "caplog_handler_key",
+                                        "xfailed_key",
+                                        "tmppath_key",
+                                        "caplog_handler",
+                                        "capman",
+                                        "text",
+                                        "reasons",
+                                        "run_old",
+                                        "call_info",
+                                        "id_name",
+                                        "call_test",
+                                        "events"};
+    PyObject **const places[] = {&fuse.owner,        &fuse.session,   &fuse.setupstate,     &fuse.function_type,
+                                 &fuse.request_type, &fuse.outcomes,  &fuse.caplog_records, &fuse.caplog_handler_key,
+                                 &fuse.xfailed,      &fuse.tmppath,   &fuse.caplog_handler, &fuse.capman,
+                                 &fuse.text,         &fuse.reasons,   &hooks_run_old,       &fuse.call_info,
+                                 &fuse.id_name,      &fuse.call_test, &fuse.events};
+
+    (void)self;
+    if (words_init() < 0 || !PyDict_Check(state))
+        return NULL;
+    for (size_t i = 0; i < HS_COUNT(names); i++) {
+        PyObject *value = PyDict_GetItemString(state, names[i]);
+
+        if (!value)
+            return PyErr_Format(PyExc_KeyError, "%s", names[i]);
+        Py_XSETREF(*places[i], Py_NewRef(value));
+    }
+    for (int i = 0; i < N_PHASES; i++)
+        Py_XSETREF(fuse.phase_texts[i], PyUnicode_InternFromString(fuse_phases[i]));
+    fuse.entered = NULL;
+    if (!PyList_CheckExact(fuse.events)) {
+        PyErr_SetString(PyExc_TypeError, "events have to be a list");
+        return NULL;
+    }
+    if (fixture_init(PyDict_GetItemString(state, "fixtures")) < 0)
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyMethodDef fuse_methods[] = {
+    {"fuse_set", native_fuse_set, METH_O, "fuse_set(state)\n\nThe objects of this session (python/hasten/fuse.py)."},
+    {"fuse_hooks", native_fuse_hooks, METH_O, "fuse_hooks(description) -> hooks\n\nCompiled lists (py/hooks.h)."},
+    {"fuse_run", native_fuse_run, METH_VARARGS,
+     "fuse_run(item, index, nextitem) -> int\n\nRuns the test. 0: it has to be run by the hook, 1: its result is "
+     "published, 2: the worker's events hold its result."},
+    {"fuse_leave", native_fuse_leave, METH_NOARGS,
+     "fuse_leave()\n\nThe state is pytest's own again, as between two tests."},
+    {"fuse_take_held", native_fuse_take_held, METH_NOARGS,
+     "fuse_take_held() -> (item, spans) or None\n\nPhases of the running test that have passed and are not reported: "
+     "somebody reports something else. From now on all of them are reported."},
+    {"fuse_env_flush", native_fuse_env_flush, METH_NOARGS,
+     "fuse_env_flush()\n\nRemoves PYTEST_CURRENT_TEST where the last test has left it."},
+    {NULL, NULL, 0, NULL},
+};

@@ -1,0 +1,118 @@
+/*
+ * fuse.h - the state of the fused path and one test on its way through it; for fuse.c, phase.c and reports.c only.
+ */
+#ifndef HASTEN_FUSE_H
+#define HASTEN_FUSE_H
+
+#include "py/hooks.h"
+#include "py/parent.h"
+
+enum phase { PHASE_SETUP, PHASE_CALL, PHASE_TEARDOWN, N_PHASES };
+
+extern const char *const fuse_phases[N_PHASES];
+
+struct pass;
+
+struct fused {
+    PyObject *owner;                                                          /* owned: python/hasten/fuse.py's Fuse */
+    PyObject *session, *setupstate, *function_type, *request_type, *outcomes; /* owned */
+    PyObject *caplog_records, *caplog_handler_key, *xfailed, *tmppath; /* owned stash keys; tmppath may be None */
+    PyObject *caplog_handler;                                          /* owned, None without the logging plugin */
+    PyObject *capman;                                                  /* owned, None without capture */
+    PyObject *call_test;                                               /* owned: python/hasten/frames.py */
+    PyObject *call_info;                                               /* owned: pytest's CallInfo */
+    PyObject *id_name;                                                 /* owned: the attribute that a report's id is */
+    PyObject *text;                  /* owned: what the worker's terminal reporter writes to */
+    PyObject *events;                /* owned: what the worker has to send of the running test */
+    PyObject *phase_texts[N_PHASES]; /* owned: fuse_phases as interned strings */
+    bool loggers_stale;              /* somebody's code ran since the loggers were looked at */
+    struct pass *current;            /* the test that is running here, NULL between two */
+    const struct hooks *entered; /* the state is that of a phase of tests with these hooks; NULL: it is pytest's own */
+    PyObject *reasons;           /* owned: why a test was not fused -> how often */
+};
+
+extern struct fused fuse;
+
+struct span {
+    uint64_t start_ns; /* since the epoch */
+    uint64_t stop_ns;
+    uint64_t duration_ns; /* of the monotonic clock */
+};
+
+/* One test on its way through. */
+struct pass {
+    struct parent *parent;
+    struct hooks *hooks;
+    PyObject *item;                /* borrowed */
+    PyObject *nodeid;              /* owned */
+    PyObject *storage;             /* owned: item.stash's dictionary */
+    PyObject *request;             /* owned */
+    PyObject *funcargs;            /* owned */
+    PyObject *records;             /* owned: caplog's lists by phase, NULL without logging */
+    PyObject *values[N_STEP_ARGS]; /* borrowed */
+    struct span spans[N_PHASES];
+    Py_ssize_t n_marks;    /* of the item */
+    Py_ssize_t n_keywords; /* of the item */
+    int n_held;            /* phases that passed plainly and are not reported yet, from setup on */
+    bool ran;              /* somebody's code ran in this phase */
+    bool marked;           /* skipping's functions do their work for this test */
+    bool reported;         /* reports were made */
+    bool changed;          /* plugins came or went */
+};
+
+/* Calls a method of python/hasten/fuse.py with up to three arguments, the rest NULL. New, NULL with an exception set. */
+PyObject *fuse_ask(const char *method, PyObject *a, PyObject *b, PyObject *c);
+
+/* The same for methods that answer nothing: 0 or -1. */
+int fuse_tell(const char *method, PyObject *a, PyObject *b);
+
+/* The same for methods that answer a new state to look at (effects_entered). */
+int fuse_renew(const char *method, PyObject *a, PyObject *b);
+
+/* len(owner.name), or -1 with an exception set. */
+Py_ssize_t fuse_size_of(PyObject *owner, PyObject *name);
+
+/* How many keywords the item has of its own; -1 with an exception set. */
+Py_ssize_t fuse_count_keywords(PyObject *item);
+
+/* ---- phase.c */
+
+/* Runs setup, call or teardown. 0: passed, -1: the exception is set and everything that was opened is closed. */
+int phase_run(struct pass *pass, enum phase phase);
+
+/* Calls somebody else's function. 0 or -1. */
+int phase_call(struct pass *pass, const struct step *step);
+
+/* Opens somebody else's wrapper. 0 or -1. */
+int phase_open(struct pass *pass, const struct step *step, struct hooks_open *open);
+
+/* Closes what a step has opened. *exception: owned, what it gets and what comes out. */
+void phase_close(struct pass *pass, enum phase phase, struct hooks_open *open, PyObject **exception);
+
+/* ---- reports.c */
+
+/* Has the test nothing so far that the report of a passed phase would show? */
+bool reports_plain(const struct pass *pass);
+
+/* Has pytest make the report of a phase that has something to show, and of those before it. 0 or -1. */
+int reports_make(struct pass *pass, enum phase phase);
+
+/* The report of a plain phase for those who listen. 0 or -1. */
+int reports_show(struct pass *pass, enum phase phase);
+
+/* Plugins came or went while the phase ran: the rest of the test is pytest's. 0 or -1. */
+int reports_rest(struct pass *pass, enum phase phase);
+
+/* What tmp_path wants to know of a phase that has passed. 0 or -1. */
+int reports_note(struct pass *pass, enum phase phase);
+
+/* The phases that were plain so far, a new list of spans; they are not held any more. NULL with an exception set. */
+PyObject *reports_held(struct pass *pass);
+
+/*
+ * The phase raised: pytest makes the report, and runs what is left of the test. 0, or -1 when the exception is one that
+ * ends the session.
+ */
+int reports_hand_over(struct pass *pass, enum phase phase);
+
+#endif

@@ -1,0 +1,147 @@
+/* hooks.c - see hooks.h. */
+#include "py/hooks.h"
+
+#include "py/multicall.h"
+
+PyObject *hooks_run_old;
+
+static int read_args(struct step *step, PyObject *args)
+{
+    step->n_args = (int)PyTuple_GET_SIZE(args);
+    if (step->n_args > N_STEP_ARGS) {
+        PyErr_SetString(PyExc_ValueError, "too many arguments of a hook");
+        return -1;
+    }
+    for (int i = 0; i < step->n_args; i++) {
+        step->args[i] = (int)PyLong_AsLong(PyTuple_GET_ITEM(args, i));
+        if (step->args[i] < 0 || step->args[i] >= N_STEP_ARGS) {
+            PyErr_SetString(PyExc_ValueError, "no such argument of a hook");
+            return -1;
+        }
+    }
+    return 0;
+}
+
+static int read_step(struct step *step, PyObject *entry)
+{
+    PyObject *args;
+    int kind;
+    int outside;
+
+    if (!PyArg_ParseTuple(entry, "iOO!pO", &kind, &step->function, &PyTuple_Type, &args, &outside, &step->extra))
+        return -1;
+    step->kind = (enum step_kind)kind;
+    step->outside = outside != 0;
+    Py_INCREF(step->function);
+    Py_INCREF(step->extra);
+    return read_args(step, args);
+}
+
+static int read_list(struct hooks_steps *list, PyObject *entries)
+{
+    const Py_ssize_t n = PyList_Size(entries);
+
+    if (n < 0)
+        return -1;
+    list->steps = PyMem_Calloc((size_t)n + 1, sizeof *list->steps);
+    if (!list->steps) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t i = 0; i < n; i++)
+        if (read_step(&list->steps[i], PyList_GET_ITEM(entries, i)) < 0)
+            return -1;
+    list->n = (int)n;
+    return n <= HOOKS_MAX_OPEN ? 0 : (PyErr_SetString(PyExc_ValueError, "too many implementations"), -1);
+}
+
+static PyObject *copy_of(PyObject *watched)
+{
+    PyObject *copies = PyTuple_New(PyTuple_GET_SIZE(watched)); /* owned */
+
+    for (Py_ssize_t i = 0; copies && i < PyTuple_GET_SIZE(watched); i++) {
+        PyObject *one = PySequence_Tuple(PyTuple_GET_ITEM(watched, i));
+
+        if (!one)
+            Py_CLEAR(copies);
+        else
+            PyTuple_SET_ITEM(copies, i, one);
+    }
+    return copies;
+}
+
+struct hooks *hooks_new(PyObject *description)
+{
+    struct hooks *hooks = PyMem_Calloc(1, sizeof *hooks);
+    PyObject *lists;
+    int own;
+    int reports;
+
+    if (!hooks) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if (!PyArg_ParseTuple(description, "OO!O!Opp", &hooks->ihook, &PyList_Type, &lists, &PyTuple_Type, &hooks->watched,
+                          &hooks->pyfunc, &own, &reports))
+        return NULL; /* a programming error: what was taken stays */
+    Py_INCREF(hooks->ihook);
+    Py_INCREF(hooks->watched);
+    Py_INCREF(hooks->pyfunc);
+    hooks->fixtures_own = own != 0;
+    hooks->reports = reports != 0;
+    hooks->copies = copy_of(hooks->watched);
+    for (int i = 0; i < N_HOOKS_LISTS && i < PyList_GET_SIZE(lists); i++)
+        if (!hooks->copies || read_list(&hooks->lists[i], PyList_GET_ITEM(lists, i)) < 0)
+            return NULL;
+    return hooks;
+}
+
+static bool same(PyObject *list, PyObject *copy)
+{
+    if (!PyList_CheckExact(list) || PyList_GET_SIZE(list) != PyTuple_GET_SIZE(copy))
+        return false;
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++)
+        if (PyList_GET_ITEM(list, i) != PyTuple_GET_ITEM(copy, i))
+            return false;
+    return true;
+}
+
+bool hooks_valid(const struct hooks *hooks)
+{
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(hooks->watched); i++)
+        if (!same(PyTuple_GET_ITEM(hooks->watched, i), PyTuple_GET_ITEM(hooks->copies, i)))
+            return false;
+    return true;
+}
+
+PyObject *hooks_call(const struct step *step, PyObject *const values[N_STEP_ARGS])
+{
+    PyObject *args[N_STEP_ARGS];
+
+    for (int i = 0; i < step->n_args; i++)
+        args[i] = values[step->args[i]];
+    return PyObject_Vectorcall(step->function, args, (size_t)step->n_args, NULL);
+}
+
+static PyObject *old_generator(const struct step *step, PyObject *const values[N_STEP_ARGS])
+{
+    PyObject *args = PyList_New(step->n_args); /* owned */
+    PyObject *generator;
+
+    for (int i = 0; args && i < step->n_args; i++)
+        PyList_SET_ITEM(args, i, Py_NewRef(values[step->args[i]]));
+    if (!args)
+        return NULL;
+    generator = PyObject_CallFunctionObjArgs(hooks_run_old, step->function, step->extra, args, NULL);
+    Py_DECREF(args);
+    return generator;
+}
+
+PyObject *hooks_open(const struct step *step, PyObject *const values[N_STEP_ARGS])
+{
+    PyObject *generator = step->kind == STEP_OLD ? old_generator(step, values) : hooks_call(step, values); /* owned */
+
+    if (generator && multicall_open(generator) < 0)
+        Py_CLEAR(generator);
+    return generator;
+}

@@ -1,0 +1,22 @@
+/*
+ * loop.h - which test is running, and which comes next.
+ *
+ * The next test is claimed when the teardown of the present one begins: until then another worker may steal it, and
+ * nextitem, which pytest hands to the teardown, is exact all the same.
+ */
+#ifndef HASTEN_LOOP_H
+#define HASTEN_LOOP_H
+
+#include "py/compat.h"
+
+/* The item for pytest's teardown_exact in the place of the one that was only peeked at. Borrowed, None for none;
+ * NULL with an exception set. Any other item comes back as it is. */
+PyObject *loop_nextitem(PyObject *nextitem);
+
+/* 1: the session is about to stop (shouldfail, shouldstop), 0, or -1 with an exception set. */
+int loop_stopping(void);
+
+/* pytest's own SetupState.teardown_exact of the session, borrowed. */
+PyObject *loop_original(void);
+
+#endif

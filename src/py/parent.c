@@ -1,0 +1,278 @@
+/* parent.c - what the tests of one module or class share (parent.h). */
+#include "py/parent.h"
+
+#include "py/words.h"
+
+#include <marshal.h>
+#include <string.h>
+
+static PyObject *parents; /* owned: id(node) -> capsule */
+static struct parent *latest;
+
+unsigned parent_marks_in(PyObject *marks)
+{
+    static const char *const skipping[] = {"skip", "skipif", "xfail"};
+    unsigned found = 0;
+
+    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(marks); i++) {
+        PyObject *name = PyObject_GetAttr(PyList_GET_ITEM(marks, i), S(name)); /* owned */
+
+        for (int k = 0; name && PyUnicode_Check(name) && k < 3; k++)
+            if (PyUnicode_CompareWithASCIIString(name, skipping[k]) == 0)
+                found |= MARK_SKIPPING;
+        if (!name || !PyUnicode_Check(name) || PyUnicode_CompareWithASCIIString(name, "filterwarnings") == 0)
+            found |= MARK_FILTERWARNINGS; /* one without a name: leave it to pytest */
+        Py_XDECREF(name);
+    }
+    PyErr_Clear();
+    return found;
+}
+
+Py_ssize_t parent_count_marks(const struct parent *parent)
+{
+    Py_ssize_t n = 0;
+
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(parent->marks); i++)
+        n += PyList_GET_SIZE(PyTuple_GET_ITEM(parent->marks, i));
+    return n;
+}
+
+Py_ssize_t parent_count_keywords(const struct parent *parent)
+{
+    Py_ssize_t n = 0;
+
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(parent->marker_dicts); i++)
+        n += PyDict_GET_SIZE(PyTuple_GET_ITEM(parent->marker_dicts, i));
+    return n;
+}
+
+static int read_marker_dicts(struct parent *parent)
+{
+    parent->marker_dicts = PyTuple_New(PyTuple_GET_SIZE(parent->chain));
+    if (!parent->marker_dicts)
+        return -1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(parent->chain); i++) {
+        PyObject *keywords = PyObject_GetAttr(PyTuple_GET_ITEM(parent->chain, i), S(keywords)); /* owned */
+        PyObject *dict = keywords ? PyObject_GetAttr(keywords, S(_markers)) : NULL;             /* owned */
+
+        Py_XDECREF(keywords);
+        if (!dict || !PyDict_Check(dict)) {
+            Py_XDECREF(dict);
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_TypeError, "keywords are no dictionary");
+            return -1;
+        }
+        PyTuple_SET_ITEM(parent->marker_dicts, i, dict);
+    }
+    parent->n_keywords = parent_count_keywords(parent);
+    return 0;
+}
+
+static int read_chain(struct parent *parent)
+{
+    PyObject *list = PyObject_CallMethod(parent->node, "listchain", NULL); /* owned */
+
+    parent->chain = list ? PySequence_Tuple(list) : NULL;
+    Py_XDECREF(list);
+    parent->marks = parent->chain ? PyTuple_New(PyTuple_GET_SIZE(parent->chain)) : NULL;
+    if (!parent->marks)
+        return -1;
+    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(parent->chain); i++) {
+        PyObject *marks = PyObject_GetAttr(PyTuple_GET_ITEM(parent->chain, i), S(own_markers)); /* owned */
+
+        if (!marks || !PyList_Check(marks)) {
+            Py_XDECREF(marks);
+            if (!PyErr_Occurred())
+                PyErr_SetString(PyExc_TypeError, "own_markers is no list");
+            return -1;
+        }
+        PyTuple_SET_ITEM(parent->marks, i, marks);
+        parent->special |= parent_marks_in(marks);
+    }
+    parent->n_marks = parent_count_marks(parent);
+    return 0;
+}
+
+static int read_texts(struct parent *parent, PyObject *item)
+{
+    PyObject *keywords = PyObject_GetAttr(parent->node, S(keywords)); /* owned */
+    PyObject *path;
+    Py_ssize_t n;
+
+    parent->keywords = keywords ? PySequence_Tuple(keywords) : NULL;
+    Py_XDECREF(keywords);
+    parent->relpaths = PyDict_New();
+    path = PyObject_CallMethod(item, "getmodpath", NULL); /* owned */
+    if (!path || !PyUnicode_Check(path)) {
+        Py_XDECREF(path);
+        return -1;
+    }
+    keywords = PyObject_GetAttr(item, S(name)); /* owned */
+    n = keywords ? PyUnicode_GET_LENGTH(path) - PyUnicode_GET_LENGTH(keywords) : -1;
+    parent->prefix = n >= 0 ? PyUnicode_Substring(path, 0, n) : NULL;
+    Py_XDECREF(keywords);
+    Py_DECREF(path);
+    return parent->prefix && parent->keywords && parent->relpaths ? 0 : -1;
+}
+
+/* The owner answers a description of the hooks, or says in words why these tests are not fused. */
+static int read_hooks(struct parent *parent, PyObject *item, PyObject *owner)
+{
+    PyObject *answer = PyObject_CallMethod(owner, "hooks_for", "O", item); /* owned */
+
+    if (!answer)
+        return -1;
+    if (PyUnicode_Check(answer))
+        parent->why = Py_NewRef(answer);
+    else if (PyCapsule_CheckExact(answer))
+        parent->hooks = PyCapsule_GetPointer(answer, "hasten.hooks");
+    else
+        PyErr_SetString(PyExc_TypeError, "hooks_for has to answer hooks or a text");
+    Py_DECREF(answer);
+    return PyErr_Occurred() ? -1 : 0;
+}
+
+static struct parent *make(PyObject *node, PyObject *item, PyObject *owner, PyObject *key)
+{
+    struct parent *parent = PyMem_Calloc(1, sizeof *parent); /* for as long as the process lives */
+    PyObject *capsule = parent ? PyCapsule_New(parent, NULL, NULL) : NULL;
+
+    if (!capsule)
+        return NULL;
+    parent->node = Py_NewRef(node);
+    if (read_chain(parent) < 0 || read_marker_dicts(parent) < 0 || read_texts(parent, item) < 0 ||
+        read_hooks(parent, item, owner) < 0 || PyDict_SetItem(parents, key, capsule) < 0)
+        parent = NULL;
+    Py_DECREF(capsule);
+    return parent;
+}
+
+/* Marks, keywords or plugins came or went since it was made. */
+static bool is_stale(const struct parent *parent)
+{
+    return (parent->hooks && !hooks_valid(parent->hooks)) || parent_count_marks(parent) != parent->n_marks ||
+           parent_count_keywords(parent) != parent->n_keywords;
+}
+
+struct parent *parent_of(PyObject *item, PyObject *owner)
+{
+    PyObject *node = PyObject_GetAttr(item, S(parent)); /* owned */
+    PyObject *key;
+    PyObject *capsule;
+
+    if (!node)
+        return NULL;
+    if (latest && latest->node == node && !is_stale(latest)) {
+        Py_DECREF(node);
+        return latest;
+    }
+    if (!parents)
+        parents = PyDict_New();
+    key = PyLong_FromVoidPtr(node); /* owned */
+    capsule = parents && key ? PyDict_GetItemWithError(parents, key) : NULL;
+    latest = capsule ? PyCapsule_GetPointer(capsule, NULL) : NULL;
+    if (key && parents && !PyErr_Occurred() && (!latest || is_stale(latest)))
+        latest = make(node, item, owner, key);
+    Py_XDECREF(key);
+    Py_DECREF(node);
+    return latest;
+}
+
+/* ---- location and keywords */
+
+static PyObject *code_of(PyObject *item)
+{
+    static const char *const elsewhere[] = {"__wrapped__", "place_as", "__pytest_wrapped__"};
+    PyObject *obj = PyObject_GetAttr(item, S(obj)); /* owned */
+    PyObject *function = obj && PyMethod_Check(obj) ? PyMethod_GET_FUNCTION(obj) : obj;
+    PyObject *code = NULL; /* borrowed from the function, which the test's module or class keeps */
+
+    if (function && PyFunction_Check(function)) {
+        PyObject *dict = ((PyFunctionObject *)function)->func_dict;
+
+        code = PyFunction_GET_CODE(function);
+        for (int i = 0; dict && i < 3; i++)
+            if (PyDict_GetItemString(dict, elsewhere[i]))
+                code = NULL;
+    }
+    Py_XDECREF(obj);
+    return code;
+}
+
+static PyObject *built_location(const struct parent *parent, PyObject *item, PyObject *code, PyObject *relpath)
+{
+    PyObject *name = PyObject_GetAttr(item, S(name));                             /* owned */
+    PyObject *domain = name ? PyUnicode_Concat(parent->prefix, name) : NULL;      /* owned */
+    PyObject *line = PyLong_FromLong(((PyCodeObject *)code)->co_firstlineno - 1); /* owned */
+    PyObject *location = domain && line ? PyTuple_Pack(3, relpath, line, domain) : NULL;
+
+    Py_XDECREF(name);
+    Py_XDECREF(domain);
+    Py_XDECREF(line);
+    return location;
+}
+
+/* pytest's own answer, and whether it could have been built. */
+static PyObject *learnt_location(const struct parent *parent, PyObject *item, PyObject *code)
+{
+    PyObject *real = PyObject_GetAttr(item, S(location)); /* owned */
+    PyObject *built = real && PyTuple_Check(real) && PyTuple_GET_SIZE(real) == 3
+                          ? built_location(parent, item, code, PyTuple_GET_ITEM(real, 0))
+                          : NULL; /* owned */
+    const int equal = built ? PyObject_RichCompareBool(real, built, Py_EQ) : 0;
+
+    PyErr_Clear();
+    if (real)
+        PyDict_SetItem(parent->relpaths, ((PyCodeObject *)code)->co_filename,
+                       equal == 1 ? PyTuple_GET_ITEM(real, 0) : Py_None);
+    Py_XDECREF(built);
+    return real;
+}
+
+PyObject *parent_location(const struct parent *parent, PyObject *item)
+{
+    PyObject *code = code_of(item);
+    PyObject *relpath = code ? PyDict_GetItemWithError(parent->relpaths, ((PyCodeObject *)code)->co_filename) : Py_None;
+
+    if (!relpath && !PyErr_Occurred())
+        return learnt_location(parent, item, code);
+    if (relpath == Py_None)
+        return PyObject_GetAttr(item, S(location));
+    return relpath ? built_location(parent, item, code, relpath) : NULL;
+}
+
+PyObject *parent_keywords(const struct parent *parent, PyObject *item, Py_ssize_t n_own)
+{
+    PyObject *keywords = PyObject_GetAttr(item, S(keywords));                  /* owned */
+    PyObject *own = keywords ? PyObject_GetAttr(keywords, S(_markers)) : NULL; /* owned */
+    PyObject *result = own && PyDict_CheckExact(own) ? PyDict_New() : NULL;    /* owned */
+    PyObject *one = PyLong_FromLong(1);                                        /* owned */
+    PyObject *key;
+    PyObject *value;
+    Py_ssize_t at = 0;
+    int code = result && one ? 0 : -1;
+
+    while (code == 0 && n_own-- > 0 && PyDict_Next(own, &at, &key, &value))
+        code = PyDict_SetItem(result, key, one);
+    for (Py_ssize_t i = 0; code == 0 && i < PyTuple_GET_SIZE(parent->keywords); i++)
+        code = PyDict_SetItem(result, PyTuple_GET_ITEM(parent->keywords, i), one);
+    Py_XDECREF(keywords);
+    Py_XDECREF(own);
+    Py_XDECREF(one);
+    if (code < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
+PyObject *parent_payload(const struct parent *parent, PyObject *item, Py_ssize_t n_own)
+{
+    PyObject *location = parent_location(parent, item);                          /* owned */
+    PyObject *keywords = location ? parent_keywords(parent, item, n_own) : NULL; /* owned */
+    PyObject *both = keywords ? PyTuple_Pack(2, location, keywords) : NULL;      /* owned */
+    PyObject *bytes = both ? PyMarshal_WriteObjectToString(both, 4) : NULL;
+
+    Py_XDECREF(location);
+    Py_XDECREF(keywords);
+    Py_XDECREF(both);
+    return bytes;
+}

@@ -1,0 +1,161 @@
+"""The fused path: every effect of a test is as under plain pytest, in every mode; what leaves the path is said."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hasten import verify
+
+SUITE = Path(__file__).parents[1] / "suites/fuse"
+# Failures that come from pytest's code alone show its frames, and there are fewer (docs/reference/differences.md).
+# The list of fixtures that there are, where one is not found, has worker_id in it (there, too).
+KNOWN = (
+    "test_noyield [setup]: longrepr",
+    "TestInner::test_i [setup]: longrepr",
+    "TestInner::test_j",
+    "longrepr: file",
+)
+# Warnings of pytest's own code that are errors: the same, of these only pytest's frames are shown.
+WARNED = ("TestC::test_b", "TestC::test_c", "test_recprop", "test_returns", "test_thread", "test_unraisable")
+MODES = {
+    "default": (),
+    "sys": ("--capture=sys",),
+    "tee-sys": ("--capture=tee-sys",),
+    "no capture": ("-s",),
+    "log level": ("--log-level=DEBUG",),
+    "runxfail": ("--runxfail",),
+    "verbose": ("-vv", "--durations=3"),
+    "no logging": ("-p", "no:logging"),
+    "no warnings": ("-p", "no:warnings"),
+    "no skipping": ("-p", "no:skipping"),
+    "no threads": ("-p", "no:threadexception", "-p", "no:unraisableexception"),
+    "strict": ("-o", "xfail_strict=true"),
+    "errors": ("-W", "error::UserWarning"),
+    "first": ("-x",),
+    "fault handler": ("-o", "faulthandler_timeout=60"),
+}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return Path(shutil.copytree(SUITE, tmp_path / "suite", ignore=shutil.ignore_patterns("__pycache__", ".*")))
+
+
+def record_plain(folder: Path, *args: str):
+    record = folder.parent / "plain.jsonl"
+    command = [sys.executable, "-m", "pytest", "-p", "no:hasten", "-p", "no:xdist", "-p", "hasten.recorder", *args,
+               f"--junitxml={folder.parent}/plain.xml"]  # fmt: skip
+    done = subprocess.run(command, cwd=folder, env={**os.environ, "HASTEN_RECORD": str(record)}, capture_output=True)
+    return done.returncode, verify._read(str(record))
+
+
+def record_hasten(run_hasten, folder: Path, *args: str, fuse: bool = True):
+    record = folder.parent / f"hasten-{int(fuse)}.jsonl"
+    env = {"HASTEN_RECORD": str(record), "HASTEN_FUSE": str(int(fuse))}
+    run = run_hasten(folder, "-n2", "--dist=loadfile", "-p", "hasten.recorder", *args, env=env, timeout=120)
+    return run, verify._read(str(record))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_effect_is_as_with_plain_pytest(folder, run_hasten, mode):
+    status, plain = record_plain(folder, "--doctest-modules", *MODES[mode])
+    run, fused = record_hasten(run_hasten, folder, "--doctest-modules", *MODES[mode])
+    if mode == "first":  # the other worker may have ended a test or two more
+        fused = {key: value for key, value in fused.items() if key in plain}
+    known = KNOWN + (tuple(f"{name} [" for name in WARNED) if mode == "errors" else ())
+    differences = [line for line in verify.compare(plain, fused) if not any(text in line for text in known)]
+    assert not differences, "\n".join(differences)
+    assert run.status == status
+    assert mode == "first" or len(plain) > 300
+
+
+def test_a_suite_is_fused_and_what_is_not_is_said(folder, run_hasten):
+    run = run_hasten(folder, "-n2", "--explain-fuse", "--doctest-modules", timeout=120)
+    lines = run.out.splitlines()
+    at = next(i for i, line in enumerate(lines) if line.strip("= ") == "fused path")
+    fused, by_hooks = (int(lines[at + 1].split()[i]) for i in (0, 3))
+    assert fused > 100 > by_hooks > 0, run.describe()
+    assert any("unittest" in line for line in lines[at:])
+
+
+REPLACES = """
+import _pytest.runner as r
+def call_and_report(*args, _own=r.call_and_report, **kwargs): return _own(*args, **kwargs)
+r.call_and_report = call_and_report
+"""
+
+
+@pytest.mark.parametrize(
+    ("patch", "why"),
+    [
+        (REPLACES, "runner.call_and_report is replaced"),
+        ("import pytest; pytest.__version__ = '9.99'\n", "is not in the table of known versions"),
+        ("import pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_runtest_protocol(item, nextitem): pass\n",
+         "runs tests itself"),
+        ("def pytest_assertion_pass(item, lineno, orig, expl): pass\n", "pytest_assertion_pass is listened to"),
+    ],
+)  # fmt: skip
+def test_unknown_pytest_runs_tests_by_its_hooks(suite, run_hasten, patch, why):
+    run = run_hasten(suite({"conftest.py": patch, "test_a.py": "def test_a(): pass\ndef test_b(): pass\n"}),
+                     "-n2", "--explain-fuse")  # fmt: skip
+    assert run.status == 0, run.describe()
+    assert "0 tests fused, 2 run by pytest's hooks" in run.out, run.describe()
+    assert why in run.out
+
+
+LISTENER = """
+    import pytest
+    seen = []
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(item, call):
+        report = yield
+        seen.append((item.name, call.when, report.outcome, report.duration >= 0))
+        setattr(item, "rep_" + report.when, report)
+        return report
+    def pytest_runtest_logreport(report):
+        if hasattr(report, "node"): return
+        seen.append((report.nodeid.rpartition("::")[2], report.when))
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_call(item):
+        print("before", item.name)
+        outcome = yield
+        outcome.get_result()
+        print("after", item.name)
+    def pytest_runtest_teardown(item, nextitem):
+        seen.append((item.name, "teardown hook"))
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(item, nextitem):
+        seen.append((item.name, "protocol"))
+        return (yield)
+    @pytest.fixture
+    def look(request):
+        yield
+        assert request.node.rep_call.passed and request.node.rep_setup.passed
+    def pytest_runtest_logfinish(nodeid, location):
+        seen.append((nodeid.rpartition("::")[2], location[2]))
+"""
+
+
+def test_hooks_of_others_are_called_at_their_places(suite, run_hasten):
+    tests = (
+        "def test_a(look): pass\ndef test_b(): pass\ndef test_c(): assert 0\n"
+        "def test_order(request):\n"
+        "    from conftest import seen\n"
+        "    import json, os; json.dump(seen, open(os.environ['SEEN'], 'w'))\n"
+    )
+    folder = suite({"conftest.py": LISTENER, "test_a.py": tests})
+    found = []
+    for fuse in ("1", "0"):
+        path = folder / f"seen-{fuse}"
+        run = run_hasten(folder, "-n2", "--dist=loadfile", "-rP", "--explain-fuse",
+                         env={"SEEN": str(path), "HASTEN_FUSE": fuse})  # fmt: skip
+        assert run.status == 1, run.describe()
+        assert ("4 tests fused" in run.out) == (fuse == "1"), run.describe()
+        found.append((path.read_text(), run.outcomes()))
+    assert found[0] == found[1]
