@@ -169,7 +169,7 @@ def _unpack(archive, target):
     shutil.rmtree(work, ignore_errors=True)
     shutil.rmtree(target, ignore_errors=True)
     with tarfile.open(archive) as tar:
-        tar.extractall(work, filter="data")
+        tar.extractall(work, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     (top,) = work.iterdir()
     top.rename(target)
     work.rmdir()

@@ -22,6 +22,7 @@ LISTS = (
     "pytest_runtest_logfinish",
 )
 REPORTING = ("pytest_runtest_makereport", "pytest_runtest_logreport")
+OUTSIDE_CAPTURE, OUTSIDE_LOG = 1, 2
 CALL, WRAPPER, OLD, RUN, LOG, CAPTURE, SKIP, DEQUE = range(1, 9)
 ARGS = {"item": 0, "nextitem": 1, "call": 2, "report": 3, "nodeid": 4, "location": 5}
 PHASES = ("setup", "call", "teardown")
@@ -135,17 +136,15 @@ class Compiled:
             for impl in getattr(ihook, name).get_hookimpls()
         )
 
-    def _steps(self, name: str, caller: Any) -> list[tuple[int, Any, tuple[int, ...], bool, Any]]:
+    def _steps(self, name: str, caller: Any) -> list[tuple[int, Any, tuple[int, ...], int, Any]]:
         """One step for each implementation that does something, in calling order."""
         steps = []
-        outside = True  # until capture and logging are on
-        impls = list(reversed(caller.get_hookimpls()))
-        for impl in impls:
+        outside = OUTSIDE_CAPTURE | OUTSIDE_LOG
+        for impl in reversed(caller.get_hookimpls()):
             kind = self._kind(name, impl)
-            if kind in (LOG, CAPTURE):
-                outside = any(self._kind(name, i) in (LOG, CAPTURE) for i in impls[impls.index(impl) + 1 :])
+            outside &= ~{LOG: OUTSIDE_LOG, CAPTURE: OUTSIDE_CAPTURE}.get(kind, 0)
             if kind:
-                steps.append(self._step(name, impl, kind, outside and kind in (WRAPPER, OLD)))
+                steps.append(self._step(name, impl, kind, outside if kind in (WRAPPER, OLD) else 0))
             if name == "pytest_runtest_protocol" and kind == CALL:
                 raise Unfusable(f"{impl.plugin_name} runs tests itself (pytest_runtest_protocol)")
         return steps
@@ -167,7 +166,7 @@ class Compiled:
             return "twisted" in sys.modules
         return False
 
-    def _step(self, name: str, impl: Any, kind: int, outside: bool) -> tuple[int, Any, tuple[int, ...], bool, Any]:
+    def _step(self, name: str, impl: Any, kind: int, outside: int) -> tuple[int, Any, tuple[int, ...], int, Any]:
         args = tuple(ARGS[arg] for arg in impl.argnames)
         if kind == OLD:
             return kind, impl, args, outside, name

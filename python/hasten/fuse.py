@@ -288,16 +288,16 @@ class Fuse:
         self._open_streams()
         return self._streams()
 
-    def outside(self, item: pytest.Item) -> dict[str, Any]:
-        """Something was written between two phases, where pytest does not capture."""
-        if self.capturing:
+    def outside(self, item: pytest.Item, what: int) -> dict[str, Any]:
+        """Something was written or logged where pytest does not catch it: between two phases, in a wrapper."""
+        if what & compiled.OUTSIDE_CAPTURE and self.capturing:
             self.capman.suspend_global_capture(in_=False)
             out, err = self.capman.read_global_capture()
             for stream, text in ((sys.stdout, out), (sys.stderr, err)):
                 stream.write(text)
                 stream.flush()
             self.capman.resume_global_capture()
-        if self.log_contexts:
+        if what & compiled.OUTSIDE_LOG and self.log_contexts:
             self.logging.caplog_handler.reset()
             self.logging.report_handler.reset()
         return self._streams()

@@ -82,6 +82,21 @@ Py_ssize_t fuse_count_keywords(PyObject *item)
     return n;
 }
 
+int fuse_outside(struct pass *pass, unsigned outside)
+{
+    PyObject *what;
+    int code;
+
+    outside = (outside & OUTSIDE_CAPTURE && effects_written() ? OUTSIDE_CAPTURE : 0) |
+              (outside & OUTSIDE_LOG && effects_logged() ? OUTSIDE_LOG : 0);
+    if (!outside)
+        return 0;
+    what = PyLong_FromUnsignedLong(outside); /* owned */
+    code = what ? fuse_renew("outside", pass->item, what) : -1;
+    Py_XDECREF(what);
+    return code;
+}
+
 /* ---- may it be fused? */
 
 static void count_reason(PyObject *why)
@@ -273,8 +288,8 @@ static int call_list(struct pass *pass, enum hooks_list which)
         code = phase_call(pass, &list->steps[i]);
     pass->values[ARG_LOCATION] = NULL;
     Py_XDECREF(location);
-    if (code == 0 && (effects_written() || effects_logged()))
-        code = fuse_renew("outside", pass->item, NULL);
+    if (code == 0)
+        code = fuse_outside(pass, OUTSIDE_BOTH);
     return code;
 }
 

@@ -75,6 +75,9 @@ Py_ssize_t fuse_size_of(PyObject *owner, PyObject *name);
 /* How many keywords the item has of its own; -1 with an exception set. */
 Py_ssize_t fuse_count_keywords(PyObject *item);
 
+/* What was written or logged since, where pytest would not have caught it, goes where it would have gone. 0 or -1. */
+int fuse_outside(struct pass *pass, unsigned outside);
+
 /* ---- phase.c */
 
 /* Runs setup, call or teardown. 0: passed, -1: the exception is set and everything that was opened is closed. */

@@ -28,10 +28,10 @@ static int read_step(struct step *step, PyObject *entry)
     int kind;
     int outside;
 
-    if (!PyArg_ParseTuple(entry, "iOO!pO", &kind, &step->function, &PyTuple_Type, &args, &outside, &step->extra))
+    if (!PyArg_ParseTuple(entry, "iOO!iO", &kind, &step->function, &PyTuple_Type, &args, &outside, &step->extra))
         return -1;
     step->kind = (enum step_kind)kind;
-    step->outside = outside != 0;
+    step->outside = (unsigned)outside & OUTSIDE_BOTH;
     Py_INCREF(step->function);
     Py_INCREF(step->extra);
     return read_args(step, args);

@@ -34,11 +34,13 @@ enum step_kind {
     STEP_DEQUE = 8 /* unraisable and thread exceptions; function is used when the deque has some */
 };
 
+enum { OUTSIDE_CAPTURE = 1u, OUTSIDE_LOG = 2u, OUTSIDE_BOTH = 3u };
+
 enum step_arg { ARG_ITEM, ARG_NEXTITEM, ARG_CALL, ARG_REPORT, ARG_NODEID, ARG_LOCATION, N_STEP_ARGS };
 
 struct step {
     enum step_kind kind;
-    bool outside;       /* runs before capture and logging are on for the phase */
+    unsigned outside;   /* which of OUTSIDE_ are not on yet for the phase when it runs */
     PyObject *function; /* owned */
     PyObject *extra;    /* owned or NULL; STEP_OLD: the hook's name; STEP_DEQUE: the deque */
     int n_args;

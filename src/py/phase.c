@@ -375,9 +375,7 @@ int phase_open(struct pass *pass, const struct step *step, struct hooks_open *op
     open->generator = hooks_open(step, pass->values);
     if (!open->generator)
         return -1;
-    if (step->outside && (effects_written() || effects_logged()))
-        return fuse_renew("outside", pass->item, NULL);
-    return 0;
+    return fuse_outside(pass, step->outside);
 }
 
 static int skip_step(struct pass *pass, enum phase phase, const struct step *step, struct hooks_open *open)
@@ -448,10 +446,8 @@ static int end_own(struct pass *pass, enum phase phase, const struct step *step)
 void phase_close(struct pass *pass, enum phase phase, struct hooks_open *open, PyObject **exception)
 {
     if (open->generator) {
-        const bool outside = open->step->outside;
-
         end_wrapper(open, exception);
-        if (outside && (effects_written() || effects_logged()) && fuse_renew("outside", pass->item, NULL) < 0)
+        if (fuse_outside(pass, open->step->outside) < 0)
             Py_XSETREF(*exception, compat_take_exception());
         return;
     }

@@ -54,8 +54,8 @@ int reports_make(struct pass *pass, enum phase phase)
     PyObject *done = span ? fuse_ask("report", pass->item, held, span) : NULL;
     int code = done ? 0 : -1;
 
-    if (done && (effects_written() || effects_logged()))
-        code = fuse_renew("outside", pass->item, NULL);
+    if (done)
+        code = fuse_outside(pass, OUTSIDE_BOTH);
     fuse.loggers_stale = true;
     Py_XDECREF(done);
     Py_XDECREF(held);
@@ -203,8 +203,8 @@ int reports_show(struct pass *pass, enum phase phase)
         pass->n_held++;
     else if (code == 0)
         code = send_report(pass, report);
-    if (code == 0 && (effects_written() || effects_logged()))
-        code = fuse_renew("outside", pass->item, NULL);
+    if (code == 0)
+        code = fuse_outside(pass, OUTSIDE_BOTH);
     fuse.loggers_stale = true;
     Py_XDECREF(call);
     release_values(&values);

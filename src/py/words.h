@@ -13,7 +13,8 @@
     X(_capture_fixture)                                                                                                \
     X(_data)                                                                                                           \
     X(_fixture_defs)                                                                                                   \
-    X(_fixtureinfo) X(_finalizers) X(_id) X(_markers) X(_obj) X(_report_sections) X(_request) X(_scope) X(_storage)    \
+    X(_fixtureinfo)                                                                                                    \
+    X(_finalizers) X(_id) X(_markers) X(_obj) X(_report_sections) X(_request) X(_scope) X(_storage)                    \
         X(activate_fixture) X(add_report_section) X(addfinalizer) X(append) X(argnames) X(cached_result) X(call)       \
             X(callspec) X(clear) X(close) X(closed) X(tell) X(deactivate_fixture) X(duration) X(excinfo) X(filters)    \
                 X(finish) X(fixturenames) X(func) X(funcargs) X(getfixturevalue) X(handlers) X(id) X(instance) X(item) \

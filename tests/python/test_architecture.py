@@ -4,6 +4,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pytest
 
@@ -43,3 +44,9 @@ def test_the_tree_keeps_its_rules(tool: str) -> None:
         [sys.executable, ROOT / "tools" / f"{tool}.py", ROOT], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_test_files_have_names_of_their_own():
+    """`pytest tests` imports them all into one process, by name."""
+    names = Counter(path.name for path in (ROOT / "tests").glob("*/test_*.py"))
+    assert not [name for name, n in names.items() if n > 1]
