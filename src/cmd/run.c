@@ -61,7 +61,7 @@ static int print_help(void)
         "Runs a pytest suite in parallel: imports and collects once, forks, shares the work. Also understood, with\n"
         "pytest-xdist's meaning: -n auto|logical|N (default auto), --dist MODE, --maxprocesses, --max-worker-restart;\n"
         "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early|spawn, --no-fuse,\n"
-        "--slow-exit.\n");
+        "--explain-fuse, --slow-exit.\n");
     fputs(str_text(&text), stdout);
     str_release(&text);
     return CMD_OK;
