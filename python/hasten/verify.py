@@ -23,7 +23,15 @@ def _without_workers(args: list[str]) -> list[str]:
     """pytest's arguments without those that only hasten and pytest-xdist know."""
     valued = ("-n", "--numprocesses", "--dist", "--maxprocesses", "--max-worker-restart", "--start", "--worker-memory",
               "--session-once", "--testrunuid", "--tx", "--maxschedchunk")  # fmt: skip
-    flags = ("--slow-exit", "-d", "--loadscope-reorder", "--no-loadscope-reorder", "--no-live")
+    flags = (
+        "--slow-exit",
+        "--no-fuse",
+        "--explain-fuse",
+        "-d",
+        "--loadscope-reorder",
+        "--no-loadscope-reorder",
+        "--no-live",
+    )
     kept = []
     skip = False
     for arg in args:

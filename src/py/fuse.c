@@ -284,8 +284,8 @@ static int call_list(struct pass *pass, enum hooks_list which)
 
     pass->values[ARG_NODEID] = pass->nodeid;
     pass->values[ARG_LOCATION] = location;
-    for (int i = 0; i < list->n && code == 0; i++)
-        code = phase_call(pass, &list->steps[i]);
+    if (code == 0)
+        code = reports_call(pass, which);
     pass->values[ARG_LOCATION] = NULL;
     Py_XDECREF(location);
     if (code == 0)

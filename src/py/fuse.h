@@ -103,6 +103,9 @@ int reports_make(struct pass *pass, enum phase phase);
 /* The report of a plain phase for those who listen. 0 or -1. */
 int reports_show(struct pass *pass, enum phase phase);
 
+/* Runs somebody else's steps of a hook whose answers nobody wants. 0 or -1. */
+int reports_call(struct pass *pass, enum hooks_list which);
+
 /* Plugins came or went while the phase ran: the rest of the test is pytest's. 0 or -1. */
 int reports_rest(struct pass *pass, enum phase phase);
 

@@ -174,6 +174,16 @@ static int run_reporting(struct pass *pass, enum hooks_list which, const struct 
     return -1;
 }
 
+int reports_call(struct pass *pass, enum hooks_list which)
+{
+    PyObject *results = NULL; /* owned */
+    const int code = run_reporting(pass, which, NULL, &results);
+
+    pass->ran = true;
+    Py_XDECREF(results);
+    return code;
+}
+
 /* Somebody else changed the report: it goes as it is, after those of the phases before it. */
 static int send_report(struct pass *pass, PyObject *report)
 {

@@ -137,6 +137,14 @@ LISTENER = """
     def look(request):
         yield
         assert request.node.rep_call.passed and request.node.rep_setup.passed
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_logstart(nodeid):
+        outcome = yield
+        seen.append((nodeid.rpartition("::")[2], outcome.get_result()))
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_logreport(report):
+        seen.append((report.nodeid, "around"))
+        return (yield)
     def pytest_runtest_logfinish(nodeid, location):
         seen.append((nodeid.rpartition("::")[2], location[2]))
 """
