@@ -23,7 +23,7 @@ USERS = [
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 # Of other programs: pytest's plugins, and what is named as not being there.
-FOREIGN = {"--junitxml", "--cov", "--cov-fail-under", "--px", "--rsyncdir", "--rsyncignore", "-f"}
+FOREIGN = {"--junitxml", "--traceconfig", "--cov", "--cov-fail-under", "--px", "--rsyncdir", "--rsyncignore", "-f"}
 FIGURE = re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|us|ns|MB|MiB|GB|%)(?: CPU)?(?![\w%])")
 COMMAND = re.compile(r"`(?:python bench/|make (?:bench|corpus|coverage)|\./try)")
 
