@@ -439,7 +439,7 @@ class Fuse:
 
         _native.fuse_env_flush()
         self._close_streams()
-        if isinstance(exception, runner.get_reraise_exceptions(self.config)):
+        if isinstance(exception, (pytest.exit.Exception, KeyboardInterrupt)):  # --pdb is never fused
             self._log_held(item, held)
             raise exception
         self._log_held(item, held)

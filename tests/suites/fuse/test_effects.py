@@ -102,7 +102,7 @@ def w_generator():
     yield
     warnings.warn("about the end's caller", stacklevel=2)
 def test_w_callers(w_fixture, w_generator): pass
-@pytest.mark.parametrize("nothing", [pytest.HIDDEN_PARAM if False else None, ...])
+@pytest.mark.parametrize("nothing", [None, ...])
 def test_odd_param(nothing): pass
 def test_w1(): warnme()
 def test_w2(): warnme(); warnme()
