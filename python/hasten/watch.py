@@ -72,6 +72,12 @@ class Identity(str):
         locals()[_name] = _noted(_name)
     del _name, _noted
 
+    def __radd__(self, before: str) -> str:
+        """``"db_" + worker_id``; str itself has no such method."""
+        if _active is not None:
+            _active.note(f"{NAME} is used", sys._getframe(1))
+        return before + str.__str__(self)
+
 
 class _WatchedEnviron(_environ_class):  # type: ignore[misc, valid-type]
     def __getitem__(self, key: str) -> str:
