@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import sys
 import types
 from collections.abc import Generator
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, deselect, fuse, known_collect, plugin
+from hasten import _native, deselect, known_collect, plugin, switch
 
 # Everything that is replaced, left out, or done again in C: "module:qualified name" below _pytest.
 REPRODUCED = (
@@ -91,9 +90,9 @@ REWRITING = ("assertion.rewrite:_read_pyc", "assertion.rewrite:_rewrite_test")  
 def install(pluginmanager: pytest.PytestPluginManager) -> Collection | None:
     """Puts the stand-ins in place for this run; None when they are off or this pytest is not known."""
     config = pluginmanager.getplugin("pytestconfig")
-    if config is None or os.environ.get("HASTEN_FUSE") == "0" or "--no-fuse" in sys.argv:
+    if config is None or switch.is_off():
         return None
-    if fuse._shows_own_frames(sys.argv) or "dir" in vars(sys.modules["_pytest.fixtures"]):
+    if switch.shows_own_frames() or "dir" in vars(sys.modules["_pytest.fixtures"]):
         return None  # the latter: a pytest inside of a test of this one
     if not is_known():
         return None

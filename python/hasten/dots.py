@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import pytest
 from _pytest._io import TerminalWriter
 from _pytest.terminal import TerminalReporter
 
-from hasten import _native
+from hasten import _native, switch
 from hasten.passed import Passed
 
 KNOWN_PYTEST = ("8.4", "9.0", "9.1", "9.2")
@@ -37,10 +36,6 @@ def _call(impl: Any, names: tuple[str, ...]) -> Callable[..., Any]:
         return function  # type: ignore[no-any-return]
     at = [names.index(name) for name in impl.argnames]
     return lambda *args: function(*[args[i] for i in at])
-
-
-def is_off(config: pytest.Config) -> bool:
-    return os.environ.get("HASTEN_FUSE") == "0" or bool(config.getoption("no_fuse", False))
 
 
 class Dots:
@@ -88,7 +83,7 @@ class Dots:
         if not any(foreign):
             return True
         inner = getattr(config.pluginmanager, "_inner_hookexec", None)
-        if is_off(config) or foreign[-1] or getattr(inner, "__name__", "") not in ("_multicall", "multicall"):
+        if switch.is_off(config) or foreign[-1] or getattr(inner, "__name__", "") not in ("_multicall", "multicall"):
             return False
         if any(impl.hookwrapper or impl.wrapper for impls in foreign for impl in impls):
             return False
@@ -113,7 +108,7 @@ class Dots:
         """From here on plain passes stay records, where nothing speaks against it. passed: where there are some."""
         if (
             self.steps is not None
-            or is_off(config)
+            or switch.is_off(config)
             or not pytest.__version__.startswith(KNOWN_PYTEST)
             or self.tr._show_progress_info == "times"
         ):

@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from _pytest import _code
 
+from hasten import switch
+
 KNOWN_PYTEST = ("8.4.", "9.0.", "9.1.", "9.2.")
 MOST_CHARACTERS = 400_000  # of source text whose trees are kept; a tree takes about 50 times its text
 MOST_FILES = 32  # whose stripped lines are kept
@@ -27,13 +29,9 @@ code: Any = sys.modules[_code.Code.__module__]
 source: Any = sys.modules[_code.Source.__module__]
 
 
-def install() -> bool:
+def install(config: pytest.Config | None = None) -> bool:
     """False where it is off, or where pytest is not as known."""
-    if (
-        os.environ.get("HASTEN_FUSE") == "0"
-        or "--no-fuse" in sys.argv
-        or not pytest.__version__.startswith(KNOWN_PYTEST)
-    ):
+    if switch.is_off(config) or not pytest.__version__.startswith(KNOWN_PYTEST):
         return False
     original = source.getstatementrange_ast
     if code.getstatementrange_ast is not original or not _is_own(original):

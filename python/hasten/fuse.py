@@ -8,8 +8,6 @@ stood in for are known by version and place (``hasten.known``); with any other p
 from __future__ import annotations
 
 import functools
-import itertools
-import os
 import sys
 import types
 import warnings
@@ -19,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, compiled, frames, known
+from hasten import _native, compiled, frames, known, switch
 from hasten.compiled import Unfusable
 
 KNOWN_PLUGGY = ("1.6.0", "1.7.0")
@@ -30,16 +28,12 @@ ODD_OPTIONS = ("setuponly", "setupshow", "setupplan", "trace", "usepdb")
 Span = tuple[str, float, float, float, dict[str, Any]]  # when, start, stop, duration (s), keywords
 
 
-def is_off(argv: list[str]) -> bool:
-    return os.environ.get("HASTEN_FUSE") == "0" or "--no-fuse" in argv or _shows_own_frames(argv)
-
-
 def install(pluginmanager: pytest.PytestPluginManager) -> bool:
     """Puts the C multicall under pluggy's seam; False when it is off or this pluggy is not known."""
     import pluggy
     from pluggy import _manager
 
-    if is_off(sys.argv):
+    if switch.is_off() or switch.shows_own_frames():
         return False
     own = getattr(_manager, "_multicall", None)
     if pluggy.__version__ not in KNOWN_PLUGGY or getattr(pluginmanager, "_inner_hookexec", None) is not own:
@@ -50,11 +44,22 @@ def install(pluginmanager: pytest.PytestPluginManager) -> bool:
     return True
 
 
-def _shows_own_frames(argv: list[str]) -> bool:
-    """Options under which failure texts show pytest's and pluggy's own frames: they are to look as ever."""
-    return any(a in ("--full-trace", "--fulltrace", "--tb=native", "--debug", "--traceconfig") for a in argv) or any(
-        a == "--tb" and b == "native" for a, b in itertools.pairwise(argv)
-    )
+def reconsider(config: pytest.Config) -> None:
+    """The options are known: what was put in place by the command line alone goes where they say so."""
+    off = switch.is_off(config)
+    if not off and not switch.shows_own_frames(config):
+        return
+    from pluggy import _manager
+
+    manager: Any = _manager
+    plugins = config.pluginmanager
+    if plugins._inner_hookexec is _native.multicall:
+        plugins._inner_hookexec = manager._multicall
+    for name in ("hasten-collection", "hasten-rewrites") if off else ("hasten-collection",):
+        plugin = plugins.getplugin(name)
+        if plugin is not None:
+            plugin.stop()
+            plugins.unregister(plugin)
 
 
 def _old_style_runner() -> Any:
@@ -104,8 +109,10 @@ class Fuse:
 
     @staticmethod
     def _check(config: pytest.Config) -> None:
-        if is_off(sys.argv):
+        if switch.is_off(config):
             raise Unfusable("switched off")
+        if switch.shows_own_frames(config):
+            raise Unfusable("options that show pytest's own frames")
         for name in ODD_OPTIONS:
             if config.getoption(name, None):
                 raise Unfusable(f"--{name}")

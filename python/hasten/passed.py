@@ -152,11 +152,10 @@ class LateSet:
     __hash__ = None  # type: ignore[assignment]
     __class__ = property(lambda self: set)
 
+    fill: Callable[[], None]  # puts the last members in; each of the two below has its own
+
     def __init__(self, ids: set[Any]) -> None:
         self.ids = ids
-
-    def fill(self) -> None:
-        raise NotImplementedError
 
 
 def _looks_at_ids(name: str) -> Any:

@@ -216,8 +216,9 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
     if not _wanted(config.pluginmanager):
         return (yield)
-    from hasten import split
+    from hasten import fuse, split
 
+    fuse.reconsider(config)
     split.before_configure(config)
     try:
         result = yield

@@ -19,8 +19,8 @@ import pytest
 from _pytest.reports import TestReport
 from _pytest.terminal import TerminalReporter
 
-from hasten import _native, companions, fuse, junit, live, passed, wire
-from hasten.dots import Dots, is_off
+from hasten import _native, companions, fuse, junit, live, passed, switch, wire
+from hasten.dots import Dots
 from hasten.plugin import release_collector, shelter_objects, state
 from hasten.scheduling import Scheduler
 from hasten.xdist import Node, NodeManager
@@ -93,7 +93,7 @@ class Reporter:
         self.relayed = ""
         self.dots: Dots | None = None
         self.passed: passed.Passed | None = None  # once there are tests of which only a record is kept
-        self.in_c = not is_off(config)
+        self.in_c = not switch.is_off(config)
         self.make_id: Callable[[str], Any] = passed.node_id_maker() or str
         passed.prepare()
         self.live: live.Live | None = None

@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from hasten import collect
+from hasten import collect, switch
 
 FORMAT = b"hasten rewrite 1\n"
 DIGEST = 20  # bytes
@@ -41,7 +41,7 @@ SAMPLE = "def f(a):\n    'doc'\n    assert a, 'text'\n    if __debug__:\n       
 def install(pluginmanager: pytest.PytestPluginManager) -> Rewrites | None:
     """Puts the cache into pytest's rewriting of this run's modules; None when it is off or pytest's is not known."""
     config = pluginmanager.getplugin("pytestconfig")
-    if config is None or os.environ.get("HASTEN_FUSE") == "0" or "--no-fuse" in sys.argv:
+    if config is None or switch.is_off():
         return None
     from _pytest.assertion import rewrite
 
@@ -52,12 +52,13 @@ def install(pluginmanager: pytest.PytestPluginManager) -> Rewrites | None:
 
     rewrites = Rewrites(config, rewrite)
     rewrite._rewrite_test = _native.through(rewrites.find, original, rewrites.keep)
-    config.add_cleanup(lambda: setattr(rewrite, "_rewrite_test", original))
+    rewrites.undo.append(("_rewrite_test", original))
+    config.add_cleanup(rewrites.stop)
     if collect.is_known():
         read = rewrite._read_pyc
         quick = functools.partial(read_pyc, rewrites.with_hash, "_fix_code_filename" in read.__code__.co_names)
         rewrite._read_pyc = _native.through(quick, read, lambda *_: None)
-        config.add_cleanup(lambda: setattr(rewrite, "_read_pyc", read))
+        rewrites.undo.append(("_read_pyc", read))
     pluginmanager.register(rewrites, "hasten-rewrites")
     return rewrites
 
@@ -114,6 +115,11 @@ class Rewrites:
         self.writes = True  # until the disk refuses
         self.written_bytes = 0
         self.counts = {"hit": 0, "miss": 0, "kept": 0}
+        self.undo: list[tuple[str, Any]] = []  # pytest's own functions, by name
+
+    def stop(self) -> None:
+        while self.undo:
+            setattr(self.module, *self.undo.pop())
 
     # ---- called by pytest in place of its own function
 

@@ -93,7 +93,7 @@ class Worker:
         self.limits = limits
         self.events.clear()
         self._own_fault_handler()
-        failures.install()
+        failures.install(self.config)
         info = {
             "version": sys.version,
             "version_info": tuple(sys.version_info),

@@ -424,14 +424,7 @@ int fixture_init(PyObject *pytest)
                                  &py.partial,     &py.group,          &py.notset,         &py.no_yield, &py.call,
                                  &py.next};
 
-    for (size_t i = 0; i < HS_COUNT(names); i++) {
-        PyObject *value = PyDict_GetItemString(pytest, names[i]);
-
-        if (!value) {
-            PyErr_Format(PyExc_KeyError, "%s", names[i]);
-            return -1;
-        }
-        Py_XSETREF(*places[i], Py_NewRef(value));
-    }
+    if (words_take(pytest, names, places, HS_COUNT(names)) < 0)
+        return -1;
     return plan_init(pytest) < 0 ? -1 : finish_init(py.group);
 }

@@ -496,13 +496,8 @@ static PyObject *native_fuse_set(PyObject *self, PyObject *state)
     (void)self;
     if (words_init() < 0 || !PyDict_Check(state))
         return NULL;
-    for (size_t i = 0; i < HS_COUNT(names); i++) {
-        PyObject *value = PyDict_GetItemString(state, names[i]);
-
-        if (!value)
-            return PyErr_Format(PyExc_KeyError, "%s", names[i]);
-        Py_XSETREF(*places[i], Py_NewRef(value));
-    }
+    if (words_take(state, names, places, HS_COUNT(names)) < 0)
+        return NULL;
     for (int i = 0; i < N_PHASES; i++)
         Py_XSETREF(fuse.phase_texts[i], PyUnicode_InternFromString(fuse_phases[i]));
     fuse.entered = NULL;

@@ -55,6 +55,14 @@ static int read_list(struct hooks_steps *list, PyObject *entries)
     return n <= HOOKS_MAX_OPEN ? 0 : (PyErr_SetString(PyExc_ValueError, "too many implementations"), -1);
 }
 
+static bool is_foreign(const struct hooks_steps *list)
+{
+    for (int i = 0; i < list->n; i++)
+        if (list->steps[i].kind == STEP_CALL || list->steps[i].kind == STEP_WRAPPER || list->steps[i].kind == STEP_OLD)
+            return true;
+    return false;
+}
+
 static PyObject *copy_of(PyObject *watched)
 {
     PyObject *copies = PyTuple_New(PyTuple_GET_SIZE(watched)); /* owned */
@@ -90,9 +98,11 @@ struct hooks *hooks_new(PyObject *description)
     hooks->fixtures_own = own != 0;
     hooks->reports = reports != 0;
     hooks->copies = copy_of(hooks->watched);
-    for (int i = 0; i < N_HOOKS_LISTS && i < PyList_GET_SIZE(lists); i++)
+    for (int i = 0; i < N_HOOKS_LISTS && i < PyList_GET_SIZE(lists); i++) {
         if (!hooks->copies || read_list(&hooks->lists[i], PyList_GET_ITEM(lists, i)) < 0)
             return NULL;
+        hooks->foreign = hooks->foreign || is_foreign(&hooks->lists[i]);
+    }
     return hooks;
 }
 

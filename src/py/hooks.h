@@ -60,6 +60,7 @@ struct hooks {
     PyObject *pyfunc;  /* owned; None: pytest's own alone, else the hook to call */
     bool fixtures_own; /* nobody else sets up fixtures or listens to their end */
     bool reports;      /* somebody else wants the reports */
+    bool foreign;      /* somebody else's code runs around a test */
 };
 
 /* How many wrappers of one call can be open. */

@@ -60,11 +60,9 @@ static int capture_fixture(PyObject *method)
 
 static int capture_end(struct pass *pass, enum phase phase)
 {
-    const int code = capture_fixture(S(deactivate_fixture));
-
-    if (pass->ran && effects_written() && fuse_renew("output", pass->item, fuse.phase_texts[phase]) < 0)
+    if (capture_fixture(S(deactivate_fixture)) < 0)
         return -1;
-    return code;
+    return pass->ran && effects_written() ? fuse_renew("output", pass->item, fuse.phase_texts[phase]) : 0;
 }
 
 static bool marks_changed(const struct pass *pass)
@@ -355,7 +353,7 @@ static int run_own(struct pass *pass, enum phase phase)
     case N_PHASES:
         break;
     }
-    return run_teardown(pass) < 0 ? -1 : effects_env_pop(!pass->hooks->reports);
+    return run_teardown(pass) < 0 ? -1 : effects_env_pop(!pass->hooks->foreign);
 }
 
 /* ---- a phase */
@@ -472,6 +470,7 @@ int phase_run(struct pass *pass, enum phase phase)
         code = begin_step(pass, phase, &list->steps[i], &open[n], &opened);
         n += opened;
     }
+    HS_CHECK(code == 0 || PyErr_Occurred());
     if (code < 0)
         exception = compat_take_exception();
     while (n > 0)

@@ -174,15 +174,6 @@ int plan_init(PyObject *pytest)
     static const char *const names[] = {"FixtureDef", "DirectParam", "function_scope", "direct"};
     PyObject **const places[] = {&fixture_def, &direct_param, &function_scope, &direct};
 
-    for (size_t i = 0; i < HS_COUNT(names); i++) {
-        PyObject *value = PyDict_GetItemString(pytest, names[i]);
-
-        if (!value) {
-            PyErr_Format(PyExc_KeyError, "%s", names[i]);
-            return -1;
-        }
-        Py_XSETREF(*places[i], Py_NewRef(value));
-    }
     Py_XSETREF(plans, PyDict_New());
-    return plans ? 0 : -1;
+    return plans ? words_take(pytest, names, places, HS_COUNT(names)) : -1;
 }

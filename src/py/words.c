@@ -19,3 +19,17 @@ int words_init(void)
     }
     return 0;
 }
+
+int words_take(PyObject *dict, const char *const names[], PyObject **const places[], size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        PyObject *value = PyDict_GetItemString(dict, names[i]);
+
+        if (!value) {
+            PyErr_Format(PyExc_KeyError, "%s", names[i]);
+            return -1;
+        }
+        Py_XSETREF(*places[i], Py_NewRef(value));
+    }
+    return 0;
+}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -55,9 +56,9 @@ def record_plain(folder: Path, *args: str):
     return done.returncode, verify._read(str(record))
 
 
-def record_hasten(run_hasten, folder: Path, *args: str, fuse: bool = True):
+def record_hasten(run_hasten, folder: Path, *args: str, fuse: bool = True, addopts: str = ""):
     record = folder.parent / f"hasten-{int(fuse)}.jsonl"
-    env = {"HASTEN_RECORD": str(record), "HASTEN_FUSE": str(int(fuse))}
+    env = {"HASTEN_RECORD": str(record), "HASTEN_FUSE": str(int(fuse)), "PYTEST_ADDOPTS": addopts}
     run = run_hasten(folder, "-n2", "--dist=loadfile", "-p", "hasten.recorder", *args, env=env, timeout=120)
     return run, verify._read(str(record))
 
@@ -109,6 +110,29 @@ def test_unknown_pytest_runs_tests_by_its_hooks(suite, run_hasten, patch, why):
     assert why in run.out
 
 
+@pytest.mark.parametrize("addopts", ["--tb=native", "--full-trace", "--no-fuse"])
+@pytest.mark.parametrize("by", ["ini", "environment"])
+def test_options_that_are_not_on_the_command_line_count(suite, run_hasten, monkeypatch, addopts, by):
+    """Texts that show pytest's own frames are pytest's."""
+    tests = (
+        "import pytest\n@pytest.fixture\ndef f(): raise ValueError(1)\ndef test_a(f): pass\ndef test_b(): assert 0\n"
+    )
+    folder = suite({"test_a.py": tests, "pytest.ini": f"[pytest]\naddopts = {addopts if by == 'ini' else ''}\n"})
+    if by == "environment":
+        monkeypatch.setenv("PYTEST_ADDOPTS", addopts)
+    given = addopts if by == "environment" else ""
+    run, own = record_hasten(run_hasten, folder, "--explain-fuse", addopts=given)
+    assert "0 tests fused, 2 run by pytest's hooks" in run.out, run.describe()
+    if addopts == "--no-fuse":
+        assert "switched off" in run.out
+        return
+    _status, plain = record_plain(folder)
+    shown = []
+    for found in (plain, own):  # a descriptor's number is in the repr of the capture manager
+        shown.append({key: re.sub(r"oldfd=\d+", "", str(reports)) for key, reports in found.items()})
+    assert shown[0] == shown[1]
+
+
 LISTENER = """
     import pytest
     seen = []
@@ -148,6 +172,37 @@ LISTENER = """
     def pytest_runtest_logfinish(nodeid, location):
         seen.append((nodeid.rpartition("::")[2], location[2]))
 """
+
+
+WATCHER = """
+    import os, pytest
+    seen = []
+    def look(where): seen.append((where, os.environ.get("PYTEST_CURRENT_TEST"), "PYTEST_CURRENT_TEST" in os.environ))
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol():
+        look("before"); result = yield; look("after"); return result
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_setup():
+        look("before setup"); yield; look("after setup")
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_teardown():
+        look("before teardown"); yield; look("after teardown")
+"""
+
+
+def test_hooks_of_others_see_the_variable_of_the_running_test_only(suite, run_hasten):
+    tests = (
+        "def test_a(): pass\ndef test_b(): print(1)\n"
+        "def test_last():\n    from conftest import seen\n    import json; json.dump(seen, open('seen', 'w'))\n"
+    )
+    folder = suite({"conftest.py": WATCHER, "test_a.py": tests})
+    found = []
+    for fuse in ("1", "0"):
+        run = run_hasten(folder, "-n2", "--dist=loadfile", "--explain-fuse", env={"HASTEN_FUSE": fuse})
+        assert ("3 tests fused" in run.out) == (fuse == "1"), run.describe()
+        found.append((folder / "seen").read_text())
+    assert found[0] == found[1]
+    assert "after teardown" in found[0]
 
 
 def test_hooks_of_others_are_called_at_their_places(suite, run_hasten):
