@@ -22,7 +22,7 @@ RELEASES = ("8.4.0", "8.4.1", "8.4.2", "9.0.0", "9.0.1", "9.0.2", "9.0.3", "9.1.
 TABLE = Path(__file__).parents[1] / "python/hasten/known_table.py"
 HEAD = '''"""What of pytest's releases hasten stands in for; made by tools/known_table.py."""
 
-# ruff: noqa: E501, Q000
+# ruff: noqa: E501
 # fmt: off
 # release -> file of _pytest -> (digest of its content, function -> first line)
 VERSIONS: dict[str, dict[str, tuple[str, dict[str, int]]]] = {
@@ -63,7 +63,13 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
     ),
     "warnings": ("catch_warnings_for_item", "pytest_runtest_protocol"),
     "assertion.__init__": ("pytest_runtest_protocol",),
-    "unittest": ("pytest_runtest_protocol", "pytest_runtest_makereport"),
+    "unittest": (
+        "pytest_runtest_protocol",
+        "pytest_runtest_makereport",
+        "TestCaseFunction.setup",
+        "TestCaseFunction.teardown",
+        "TestCaseFunction.runtest",
+    ),
     "faulthandler": ("pytest_runtest_protocol",),
     "skipping": (
         "evaluate_skip_marks",

@@ -96,9 +96,8 @@ class Unfusable(Exception):  # noqa: N818  not an error
 class Compiled:
     """All sets of one session: one for each set of conftests."""
 
-    def __init__(self, config: pytest.Config, own_logging: bool) -> None:
+    def __init__(self, config: pytest.Config) -> None:
         self.config = config
-        self.own_logging = own_logging
         self.sets: dict[Any, Any] = {}
 
     def of(self, ihook: Any) -> Any:
@@ -158,8 +157,6 @@ class Compiled:
     def _has_to_be_called(self, name: str, impl: Any) -> bool:
         """pytest's own, but set up so that it does what fuse.c does not."""
         module = impl.function.__module__
-        if module == "_pytest.logging":
-            return not self.own_logging and name in OWN and OWN[name].get(_name_of(impl)) == LOG
         if module == "_pytest.faulthandler":
             return float(self.config.getini("faulthandler_timeout") or 0) > 0
         if module == "_pytest.unittest" and name == "pytest_runtest_protocol":

@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import sys
 import types
-import warnings
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +18,7 @@ import pytest
 
 from hasten import _native, compiled, frames, known, switch
 from hasten.compiled import Unfusable
+from hasten.filters import Filters
 
 KNOWN_PLUGGY = ("1.6.0", "1.7.0")
 # Options under which tests are run by pytest alone.
@@ -86,13 +86,11 @@ class Fuse:
         self.debugging: Any = config.pluginmanager.getplugin("hasten-debugging")
         self.capman = config.pluginmanager.getplugin("capturemanager")
         self.logging = config.pluginmanager.getplugin("logging-plugin")
-        self.own_logging = self.logging is not None and self.logging.log_level is None
         self.reasons: Counter[str] = Counter()
-        self.compiled = compiled.Compiled(config, self.own_logging)
+        self.compiled = compiled.Compiled(config)
         self.capturing = False
         self.log_contexts: list[Any] = []
-        self.warnings: Any = None  # pytest's context manager, open
-        self.log: list[warnings.WarningMessage] | None = None
+        self.filters = Filters(config)
         self.assertion: Any = None  # pytest's generator, open
         self.ihook: Any = None
         self._set()
@@ -131,6 +129,7 @@ class Fuse:
         from _pytest import fixtures, logging, outcomes, python, runner, skipping, tmpdir
         from _pytest.compat import NOTSET
         from _pytest.scope import Scope
+        from _pytest.unittest import TestCaseFunction
 
         calls = frames.callers()
         tests = runner.__dict__.get("TEST_OUTCOME") or outcomes.TEST_OUTCOME
@@ -153,6 +152,7 @@ class Fuse:
                 "reasons": self.reasons,
                 "run_old": _old_style_runner(),
                 "call_info": runner.CallInfo,
+                "testcase_type": TestCaseFunction,
                 "call_test": calls["call_test"],
                 "id_name": "_id" if hasattr(python.Function, "id") else "nodeid",
                 "fixtures": {
@@ -180,11 +180,14 @@ class Fuse:
 
     # ---- the state of a phase, kept over many tests
 
-    def enter(self, item: pytest.Item) -> dict[str, Any]:
-        """From pytest's state between two tests to that inside of a phase of this one."""
+    def enter(self, item: pytest.Item, marks: Any) -> dict[str, Any] | None:
+        """From pytest's state between two tests to that inside of a phase of this one; None when that cannot be."""
+        if self.filters.context is not None:
+            self.leave()
         if self.ihook is not item.ihook:
             self._close_assertion()
-        self._open_warnings()
+        if not self.filters.open(marks):
+            return None
         self._open_assertion(item)
         self._open_streams()
         return self.state()
@@ -192,11 +195,11 @@ class Fuse:
     def leave(self) -> None:
         self._close_streams()
         self._close_assertion()
-        self._close_warnings()
+        self.filters.close()
 
     def state(self) -> dict[str, Any]:
         """What effects.c looks at."""
-        return {**self._streams(), **self._loggers(), **self._recorder()}
+        return {**self._streams(), **self._loggers(), **self.filters.state()}
 
     def _streams(self) -> dict[str, Any]:
         capturing: Any = getattr(self.capman, "_global_capturing", None)
@@ -218,10 +221,8 @@ class Fuse:
             "loggers": logging.getLogger().manager.loggerDict,
             "logger_type": logging.Logger,
             "handlers": (self.logging.caplog_handler, self.logging.report_handler),
+            "level": self.logging.log_level,
         }
-
-    def _recorder(self) -> dict[str, Any]:
-        return {"log": self.log, "warnings": warnings}
 
     @staticmethod
     def _file_of(capture: Any) -> Any:
@@ -231,7 +232,7 @@ class Fuse:
         if self.capman is not None and not self.capturing:
             self.capman.resume_global_capture()
             self.capturing = True
-        if self.own_logging and not self.log_contexts:
+        if self.logging is not None and not self.log_contexts:
             self._attach()
 
     def _close_streams(self) -> None:
@@ -244,7 +245,7 @@ class Fuse:
         from _pytest.logging import catching_logs
 
         for handler in (self.logging.caplog_handler, self.logging.report_handler):
-            context = catching_logs(handler, level=None)
+            context = catching_logs(handler, level=self.logging.log_level)
             context.__enter__()
             handler.reset()
             self.log_contexts.append(context)
@@ -253,19 +254,21 @@ class Fuse:
         while self.log_contexts:
             self.log_contexts.pop().__exit__(None, None, None)
 
-    def _open_warnings(self) -> None:
-        if self.warnings is not None or not self.config.pluginmanager.hasplugin("warnings"):
-            return
-        from _pytest.warnings import catch_warnings_for_item
+    def level_out(self) -> None:
+        """With --log-level: the root logger has its own level outside of a phase."""
+        import logging
 
-        self.warnings = catch_warnings_for_item(self.config, self.config.hook, "runtest", None)
-        self.warnings.__enter__()
-        self.log = self.warnings.gen.gi_frame.f_locals["log"]
+        if self.log_contexts:
+            logging.getLogger().setLevel(self.log_contexts[0].orig_level)
 
-    def _close_warnings(self) -> None:
-        if self.warnings is not None:
-            context, self.warnings, self.log = self.warnings, None, None
-            context.__exit__(None, None, None)
+    def level_in(self) -> dict[str, Any]:
+        import logging
+
+        root = logging.getLogger()
+        for context in self.log_contexts:
+            context.orig_level = root.level
+            root.setLevel(min(root.level, self.logging.log_level))
+        return self._loggers()
 
     def _open_assertion(self, item: pytest.Item) -> None:
         if self.assertion is None:
@@ -321,18 +324,18 @@ class Fuse:
         self._attach()
         return self._loggers()
 
-    def warned(self, item: pytest.Item) -> dict[str, Any]:
-        assert self.log is not None
-        recorded = list(self.log)
-        self.log.clear()
+    def _tell_warnings(self, item: pytest.Item) -> None:
         nodeid = item.nodeid
-        for warning in recorded:
+        for warning in self.filters.take():
             item.ihook.pytest_warning_recorded.call_historic(
                 kwargs={"warning_message": warning, "nodeid": nodeid, "when": "runtest", "location": None}
             )
-        self._close_warnings()
-        self._open_warnings()
-        return self._recorder()
+
+    def warned(self, item: pytest.Item, marks: Any) -> dict[str, Any]:
+        self._tell_warnings(item)
+        self.filters.close()
+        self.filters.open(marks)
+        return self.filters.state()
 
     def returned(self, item: pytest.Item, result: object) -> None:
         """The test returned something: pytest says so in its own words."""
@@ -429,8 +432,12 @@ class Fuse:
 
     @staticmethod
     def _make_report(item: pytest.Item, call: Any) -> Any:
+        from _pytest import runner
+
         report = item.ihook.pytest_runtest_makereport(item=item, call=call)
         item.ihook.pytest_runtest_logreport(report=report)
+        if runner.check_interactive_exception(call, report):
+            item.ihook.pytest_exception_interact(node=item, call=call, report=report)
         return report
 
     def failed(
@@ -453,8 +460,6 @@ class Fuse:
         when = span[0]
         call = self._call_info(span, self._excinfo(exception))
         report = self._make_report(item, call)
-        if runner.check_interactive_exception(call, report):
-            item.ihook.pytest_exception_interact(node=item, call=call, report=report)
         if when == "setup" and report.passed:
             runner.call_and_report(item, "call")
         if when != "teardown":
@@ -463,7 +468,8 @@ class Fuse:
             runner.call_and_report(item, "teardown", nextitem=nextitem)
 
     def rest(self, item: Any, held: list[Any], span: Span, nextitem: Any) -> None:
-        """Plugins came or went while this phase ran, which has passed: what is left of the test is pytest's."""
+        """The phase has passed; plugins came or went while it ran, or the test keeps exceptions for its report
+        (unittest): what is left of the test is pytest's."""
         from _pytest import runner
 
         _native.fuse_env_flush()
@@ -498,6 +504,9 @@ class Fuse:
         self.debugging.before_test()
         try:
             code = _native.fuse_run(item, index, nextitem)
+        except BaseException:
+            self._tell_warnings(item)
+            raise
         finally:
             self.debugging.after_test()
         if code == 0:

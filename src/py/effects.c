@@ -1,6 +1,7 @@
 /* effects.c - see effects.h. */
 #include "py/effects.h"
 
+#include "py/filters.h"
 #include "py/words.h"
 
 #include <stdlib.h>
@@ -34,12 +35,8 @@ static struct {
     PyObject *logger_type; /* owned */
     PyObject *handlers[2]; /* owned: caplog's and the report's */
     Py_ssize_t n_attached; /* loggers beside root that have them */
-    PyObject *warnings;    /* owned: the module's dictionary; NULL without the warnings plugin */
-    PyObject *log;         /* owned */
-    PyObject *filters;     /* owned, the list */
-    PyObject *filters_as;  /* owned, tuple: what it held */
-    PyObject *showwarnmsg; /* owned */
-    PyObject *showwarning; /* owned */
+    PyObject *level;       /* owned: of both in a phase; None: as the suite has it */
+    PyObject *root_level;  /* owned: what the root logger has in a phase then */
 } fx;
 
 /* ---- the environment */
@@ -320,9 +317,31 @@ static Py_ssize_t count_alone(bool check)
     return n;
 }
 
+static bool has_level(PyObject *logger, PyObject *expected)
+{
+    PyObject *level = PyObject_GetAttr(logger, S(level)); /* owned */
+    const bool same = level && PyObject_RichCompareBool(level, expected, Py_EQ) == 1;
+
+    Py_XDECREF(level);
+    PyErr_Clear();
+    return same;
+}
+
+/* With --log-level each phase begins with the level of the root logger and of both handlers. */
+static bool levels_intact(void)
+{
+    return fx.level == Py_None || (has_level(fx.root, fx.root_level) && has_level(fx.handlers[0], fx.level) &&
+                                   has_level(fx.handlers[1], fx.level));
+}
+
+bool effects_sets_level(void)
+{
+    return fx.root && fx.level != Py_None;
+}
+
 bool effects_loggers_intact(void)
 {
-    return !fx.root || (has_handlers(fx.root, true) && count_alone(true) == fx.n_attached);
+    return !fx.root || (has_handlers(fx.root, true) && count_alone(true) == fx.n_attached && levels_intact());
 }
 
 PyObject *effects_new_records(void)
@@ -340,71 +359,30 @@ static int enter_logging(PyObject *state)
     PyObject *handlers = PyDict_GetItemString(state, "handlers");
     PyObject *loggers = PyDict_GetItemString(state, "loggers");
     PyObject *type = PyDict_GetItemString(state, "logger_type");
+    PyObject *level = PyDict_GetItemString(state, "level");
 
     if (!root)
         return 0;
     Py_CLEAR(fx.root);
     if (root == Py_None || !handlers || !PyTuple_Check(handlers) || PyTuple_GET_SIZE(handlers) != 2 || !loggers ||
-        !PyDict_Check(loggers) || !type || !PyType_Check(type))
+        !PyDict_Check(loggers) || !type || !PyType_Check(type) || !level)
         return 0;
     Py_XSETREF(fx.loggers, Py_NewRef(loggers));
     Py_XSETREF(fx.logger_type, Py_NewRef(type));
     for (int i = 0; i < 2; i++)
         Py_XSETREF(fx.handlers[i], Py_NewRef(PyTuple_GET_ITEM(handlers, i)));
+    Py_XSETREF(fx.level, Py_NewRef(level));
+    Py_XSETREF(fx.root_level, PyObject_GetAttr(root, S(level)));
+    if (!fx.root_level)
+        return -1;
     fx.root = Py_NewRef(root);
     fx.n_attached = count_alone(false);
     return 0;
 }
 
-/* ---- warnings */
-
-static bool filters_changed(void)
-{
-    PyObject *filters = PyDict_GetItem(fx.warnings, S(filters));
-
-    if (filters != fx.filters || PyList_GET_SIZE(filters) != PyTuple_GET_SIZE(fx.filters_as))
-        return true;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(filters); i++)
-        if (PyList_GET_ITEM(filters, i) != PyTuple_GET_ITEM(fx.filters_as, i))
-            return true;
-    return false;
-}
-
-bool effects_warned(void)
-{
-    return fx.warnings && (PyList_GET_SIZE(fx.log) || filters_changed() ||
-                           PyDict_GetItem(fx.warnings, S(_showwarnmsg_impl)) != fx.showwarnmsg ||
-                           PyDict_GetItem(fx.warnings, S(showwarning)) != fx.showwarning);
-}
-
-static int enter_warnings(PyObject *state)
-{
-    PyObject *log = PyDict_GetItemString(state, "log");
-    PyObject *module = PyDict_GetItemString(state, "warnings");
-    PyObject *filters;
-
-    if (!log)
-        return 0;
-    Py_CLEAR(fx.warnings);
-    if (!PyList_Check(log) || !module || !PyModule_Check(module))
-        return 0;
-    filters = PyDict_GetItem(PyModule_GetDict(module), S(filters));
-    if (!filters || !PyList_Check(filters)) {
-        PyErr_SetString(PyExc_TypeError, "warnings.filters is no list");
-        return -1;
-    }
-    Py_XSETREF(fx.log, Py_NewRef(log));
-    Py_XSETREF(fx.filters, Py_NewRef(filters));
-    Py_XSETREF(fx.filters_as, PySequence_Tuple(filters));
-    Py_XSETREF(fx.showwarnmsg, Py_XNewRef(PyDict_GetItem(PyModule_GetDict(module), S(_showwarnmsg_impl))));
-    Py_XSETREF(fx.showwarning, Py_XNewRef(PyDict_GetItem(PyModule_GetDict(module), S(showwarning))));
-    fx.warnings = Py_NewRef(PyModule_GetDict(module));
-    return fx.filters_as ? 0 : -1;
-}
-
 int effects_entered(PyObject *state)
 {
-    if (read_environ() < 0 || enter_capture(state) < 0 || enter_logging(state) < 0 || enter_warnings(state) < 0)
+    if (read_environ() < 0 || enter_capture(state) < 0 || enter_logging(state) < 0 || filters_entered(state) < 0)
         return -1;
     return 0;
 }

@@ -13,7 +13,7 @@
 /*
  * The objects to look at, from a dictionary with these keys, each of which may be None when the plugin is off:
  * environ; capture ("fd", "sys" or None), capman, out, err (the capturing streams); root, loggers, logger_type, handlers
- * (the two of a phase) ; log, filters, warnings (of the warnings recorder).
+ * (the two of a phase), level (of --log-level, or None); and those of filters_entered.
  * A group of keys that is not there stays as it was. -1 with an exception set.
  */
 int effects_entered(PyObject *state);
@@ -33,11 +33,11 @@ bool effects_written(void);
 /* A handler of a phase has records. */
 bool effects_logged(void);
 
-/* Both handlers are where pytest would have attached them now. */
+/* Both handlers are where pytest would have attached them now, and have the levels that it would have given them. */
 bool effects_loggers_intact(void);
 
-/* A warning was recorded, or the filters are not as they were set up. */
-bool effects_warned(void);
+/* There is a --log-level: the root logger's level is another in a phase than outside. */
+bool effects_sets_level(void);
 
 /* A new list for the records of a phase, put into the handler of caplog. New reference or NULL. */
 PyObject *effects_new_records(void);

@@ -10,6 +10,7 @@
 
 #include "py/channel.h"
 #include "py/effects.h"
+#include "py/filters.h"
 #include "py/fixture.h"
 #include "py/link.h"
 #include "py/loop.h"
@@ -73,6 +74,16 @@ Py_ssize_t fuse_size_of(PyObject *owner, PyObject *name)
     return n;
 }
 
+bool fuse_is_true(PyObject *owner, PyObject *name)
+{
+    PyObject *value = PyObject_GetAttr(owner, name); /* owned */
+    const bool is = value && PyObject_IsTrue(value) == 1;
+
+    Py_XDECREF(value);
+    PyErr_Clear();
+    return is;
+}
+
 Py_ssize_t fuse_count_keywords(PyObject *item)
 {
     PyObject *keywords = PyObject_GetAttr(item, S(keywords)); /* owned */
@@ -82,11 +93,18 @@ Py_ssize_t fuse_count_keywords(PyObject *item)
     return n;
 }
 
+int fuse_go_outside(unsigned outside)
+{
+    return outside & OUTSIDE_LOG && effects_sets_level() ? fuse_tell("level_out", NULL, NULL) : 0;
+}
+
 int fuse_outside(struct pass *pass, unsigned outside)
 {
     PyObject *what;
     int code;
 
+    if (outside & OUTSIDE_LOG && effects_sets_level() && fuse_renew("level_in", NULL, NULL) < 0)
+        return -1;
     outside = (outside & OUTSIDE_CAPTURE && effects_written() ? OUTSIDE_CAPTURE : 0) |
               (outside & OUTSIDE_LOG && effects_logged() ? OUTSIDE_LOG : 0);
     if (!outside)
@@ -97,112 +115,7 @@ int fuse_outside(struct pass *pass, unsigned outside)
     return code;
 }
 
-/* ---- may it be fused? */
-
-static void count_reason(PyObject *why)
-{
-    PyObject *n = PyDict_GetItemWithError(fuse.reasons, why);
-    PyObject *more = PyLong_FromLong(n ? PyLong_AsLong(n) + 1 : 1); /* owned */
-
-    if (more)
-        PyDict_SetItem(fuse.reasons, why, more);
-    Py_XDECREF(more);
-    PyErr_Clear();
-}
-
-static bool no(const char *why)
-{
-    PyObject *text = PyUnicode_FromString(why); /* owned */
-
-    PyErr_Clear();
-    if (text)
-        count_reason(text);
-    Py_XDECREF(text);
-    return false;
-}
-
-static bool is_patched(PyObject *item)
-{
-    PyObject *dict = compat_dict(item); /* owned */
-    const bool patched = !dict || PyDict_Contains(dict, S(runtest)) || PyDict_Contains(dict, S(setup)) ||
-                         PyDict_Contains(dict, S(teardown)) || PyDict_Contains(dict, S(add_report_section));
-
-    Py_XDECREF(dict);
-    return patched;
-}
-
-/* Is the test one that pytest_pyfunc_call can just call? */
-static bool is_callable_now(struct pass *pass)
-{
-    PyObject *obj = PyObject_GetAttr(pass->item, S(obj)); /* owned */
-    PyObject *function = obj && PyMethod_Check(obj) ? PyMethod_GET_FUNCTION(obj) : obj;
-    bool plain = function && PyFunction_Check(function);
-
-    if (plain) {
-        PyObject *dict = ((PyFunctionObject *)function)->func_dict;
-        const int flags = ((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags;
-
-        plain = !(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE)) &&
-                !(dict &&
-                  (PyDict_GetItemString(dict, "_is_coroutine") || PyDict_GetItemString(dict, "_is_coroutine_mark")));
-    }
-    Py_XDECREF(obj);
-    PyErr_Clear();
-    return plain || pass->hooks->pyfunc != Py_None;
-}
-
-static int read_marks(struct pass *pass)
-{
-    PyObject *marks = PyObject_GetAttr(pass->item, S(own_markers)); /* owned */
-    unsigned special = pass->parent->special;
-
-    if (!marks || !PyList_Check(marks)) {
-        Py_XDECREF(marks);
-        return -1;
-    }
-    special |= parent_marks_in(marks);
-    pass->n_marks = PyList_GET_SIZE(marks);
-    pass->marked = (special & MARK_SKIPPING) != 0;
-    Py_DECREF(marks);
-    return (special & MARK_FILTERWARNINGS) ? 1 : 0;
-}
-
-static int read_item(struct pass *pass)
-{
-    PyObject *stash = PyObject_GetAttr(pass->item, S(stash)); /* owned */
-
-    pass->storage = stash ? PyObject_GetAttr(stash, S(_storage)) : NULL;
-    Py_XDECREF(stash);
-    pass->request = pass->storage ? PyObject_GetAttr(pass->item, S(_request)) : NULL;
-    pass->funcargs = pass->request ? PyObject_GetAttr(pass->item, S(funcargs)) : NULL;
-    pass->nodeid = pass->funcargs ? PyObject_GetAttr(pass->item, S(nodeid)) : NULL;
-    pass->n_keywords = pass->nodeid ? fuse_count_keywords(pass->item) : -1;
-    return pass->n_keywords < 0 ? -1 : 0;
-}
-
-static bool can_fuse(struct pass *pass)
-{
-    if ((PyObject *)Py_TYPE(pass->item) != fuse.function_type)
-        return no("not a plain test function (unittest, doctest, a plugin's own item)");
-    pass->parent = parent_of(pass->item, fuse.owner);
-    if (!pass->parent)
-        return no("its module or class could not be read");
-    if (!pass->parent->hooks)
-        return count_reason(pass->parent->why), false;
-    pass->hooks = pass->parent->hooks;
-    if (read_item(pass) < 0 || !PyDict_CheckExact(pass->storage) || !PyDict_CheckExact(pass->funcargs) ||
-        !PyUnicode_Check(pass->nodeid))
-        return no("its attributes are not as pytest makes them");
-    if ((PyObject *)Py_TYPE(pass->request) != fuse.request_type || PyDict_GET_SIZE(pass->funcargs))
-        return no("it has run before");
-    if (is_patched(pass->item))
-        return no("its methods are replaced");
-    if (!is_callable_now(pass))
-        return no("an async or unusual function");
-    if (read_marks(pass) != 0)
-        return no("a filterwarnings mark");
-    return true;
-}
+/* ---- phases */
 
 /* 0: go on, 1: the test is over (handed over), -1: the session is. */
 static int run_phase(struct pass *pass, enum phase phase)
@@ -223,6 +136,8 @@ static int run_phase(struct pass *pass, enum phase phase)
         pass->changed = true;
         return reports_rest(pass, phase) < 0 ? -1 : 1;
     }
+    if (pass->testcase && phase != PHASE_SETUP && fuse_is_true(pass->item, S(_excinfo)))
+        return reports_rest(pass, phase) < 0 ? -1 : 1;
     if (!reports_plain(pass))
         return reports_make(pass, phase);
     if (pass->hooks->reports)
@@ -285,6 +200,8 @@ static int call_list(struct pass *pass, enum hooks_list which)
     pass->values[ARG_NODEID] = pass->nodeid;
     pass->values[ARG_LOCATION] = location;
     if (code == 0)
+        code = fuse_go_outside(OUTSIDE_BOTH);
+    if (code == 0)
         code = reports_call(pass, which);
     pass->values[ARG_LOCATION] = NULL;
     Py_XDECREF(location);
@@ -345,7 +262,7 @@ static bool wrote_to_terminal(void)
 
 static int publish_plain(struct pass *pass, uint32_t index)
 {
-    PyObject *payload = parent_payload(pass->parent, pass->item, pass->n_keywords); /* owned */
+    PyObject *payload = parent_payload(pass->parent, pass->item, pass->n_keywords, pass->location); /* owned */
     struct record record = {.type = RECORD_TEST,
                             .outcome = OUTCOME_PASSED,
                             .flags = RECORD_PLAIN,
@@ -362,36 +279,63 @@ static int publish_plain(struct pass *pass, uint32_t index)
     return 0;
 }
 
+/* For python/hasten/filters.py. Borrowed. */
+static PyObject *marks_of(const struct pass *pass)
+{
+    return pass->filters ? pass->filters : Py_None;
+}
+
 /* The worker's events hold what is to be sent, or nothing has to be. */
 static int conclude(struct pass *pass, uint32_t index)
 {
     PyObject *held;
     int code = RUN_EVENTS;
 
-    if (!pass->reported && !PyList_GET_SIZE(fuse.events) && !effects_warned() && !wrote_to_terminal() &&
+    if (!pass->reported && !PyList_GET_SIZE(fuse.events) && !filters_warned() && !wrote_to_terminal() &&
         channel_intact())
         return publish_plain(pass, index) < 0 ? -1 : RUN_PUBLISHED;
+    if (fuse_go_outside(OUTSIDE_LOG) < 0)
+        return -1;
     held = reports_held(pass); /* owned */
     if (!held || fuse_tell("finish", pass->item, held) < 0)
         code = -1;
     Py_XDECREF(held);
-    if (code > 0 && effects_warned() && fuse_renew("warned", pass->item, NULL) < 0)
+    if (code > 0 && filters_warned() && fuse_renew("warned", pass->item, marks_of(pass)) < 0)
+        code = -1;
+    if (code > 0 && fuse.entered && fuse_outside(pass, OUTSIDE_LOG) < 0)
         code = -1;
     return code;
 }
 
+/* 0: the state is that of a phase, 1: pytest itself has to show why it cannot be, -1: an exception is set. */
 static int enter(struct pass *pass)
 {
-    if (fuse.entered == pass->hooks)
+    PyObject *state;
+    int code;
+
+    if (fuse.entered == pass->hooks && filters_suit(pass->filters))
         return 0;
     if (fuse.entered)
         effects_env_flush();
     fuse.entered = NULL;
-    if (fuse_renew("enter", pass->item, NULL) < 0)
-        return -1;
+    state = fuse_ask("enter", pass->item, marks_of(pass), NULL); /* owned */
+    code = !state ? -1 : state == Py_None ? 1 : effects_entered(state);
+    Py_XDECREF(state);
+    if (code)
+        return code;
+    filters_belong_to(pass->filters);
     fuse.entered = pass->hooks;
     fuse.loggers_stale = true;
     return 0;
+}
+
+/* A testcase makes a new object whenever somebody asks for it after its teardown; so pytest, too, has asked before. */
+static int keep_location(struct pass *pass)
+{
+    if (!pass->testcase)
+        return 0;
+    pass->location = parent_location(pass->parent, pass->item);
+    return pass->location ? PyObject_SetAttr(pass->item, S(location), pass->location) : -1;
 }
 
 static void release(struct pass *pass)
@@ -401,6 +345,8 @@ static void release(struct pass *pass)
     Py_XDECREF(pass->request);
     Py_XDECREF(pass->funcargs);
     Py_XDECREF(pass->records);
+    Py_XDECREF(pass->filters);
+    Py_XDECREF(pass->location);
 }
 
 static PyObject *native_fuse_leave(PyObject *self, PyObject *args)
@@ -439,16 +385,18 @@ static PyObject *native_fuse_run(PyObject *self, PyObject *args)
     (void)self;
     if (!PyArg_ParseTuple(args, "OIO", &pass.item, &index, &nextitem))
         return NULL;
-    if (can_fuse(&pass)) {
+    if (admit(&pass)) {
         pass.values[ARG_ITEM] = pass.item;
         pass.values[ARG_NEXTITEM] = nextitem;
         code = enter(&pass);
         fuse.current = &pass;
-        if (code == 0)
+        if (code == 0 && (code = keep_location(&pass)) == 0)
             code = run_protocol(&pass);
         fuse.current = NULL;
         if (code == 0)
             code = conclude(&pass, index);
+        else if (code > 0)
+            code = admit_not("its warning filters cannot be set up");
     }
     release(&pass);
     return code < 0 ? NULL : PyLong_FromLong(code);
@@ -486,12 +434,13 @@ static PyObject *native_fuse_set(PyObject *self, PyObject *state)
                                         "call_info",
                                         "id_name",
                                         "call_test",
-                                        "events"};
+                                        "events",
+                                        "testcase_type"};
     PyObject **const places[] = {&fuse.owner,        &fuse.session,   &fuse.setupstate,     &fuse.function_type,
                                  &fuse.request_type, &fuse.outcomes,  &fuse.caplog_records, &fuse.caplog_handler_key,
                                  &fuse.xfailed,      &fuse.tmppath,   &fuse.caplog_handler, &fuse.capman,
                                  &fuse.text,         &fuse.reasons,   &hooks_run_old,       &fuse.call_info,
-                                 &fuse.id_name,      &fuse.call_test, &fuse.events};
+                                 &fuse.id_name,      &fuse.call_test, &fuse.events,         &fuse.testcase_type};
 
     (void)self;
     if (words_init() < 0 || !PyDict_Check(state))

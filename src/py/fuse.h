@@ -14,8 +14,8 @@ extern const char *const fuse_phases[N_PHASES];
 struct pass;
 
 struct fused {
-    PyObject *owner;                                                          /* owned: python/hasten/fuse.py's Fuse */
-    PyObject *session, *setupstate, *function_type, *request_type, *outcomes; /* owned */
+    PyObject *owner; /* owned: python/hasten/fuse.py's Fuse */
+    PyObject *session, *setupstate, *function_type, *testcase_type, *request_type, *outcomes; /* owned */
     PyObject *caplog_records, *caplog_handler_key, *xfailed, *tmppath; /* owned stash keys; tmppath may be None */
     PyObject *caplog_handler;                                          /* owned, None without the logging plugin */
     PyObject *capman;                                                  /* owned, None without capture */
@@ -49,11 +49,14 @@ struct pass {
     PyObject *request;             /* owned */
     PyObject *funcargs;            /* owned */
     PyObject *records;             /* owned: caplog's lists by phase, NULL without logging */
+    PyObject *filters;             /* owned: arguments of the filterwarnings marks; NULL without such marks */
+    PyObject *location;            /* owned: of a testcase, whose object is gone after its teardown; else NULL */
     PyObject *values[N_STEP_ARGS]; /* borrowed */
     struct span spans[N_PHASES];
     Py_ssize_t n_marks;    /* of the item */
     Py_ssize_t n_keywords; /* of the item */
     int n_held;            /* phases that passed plainly and are not reported yet, from setup on */
+    bool testcase;         /* of unittest */
     bool ran;              /* somebody's code ran in this phase */
     bool marked;           /* skipping's functions do their work for this test */
     bool reported;         /* reports were made */
@@ -72,11 +75,25 @@ int fuse_renew(const char *method, PyObject *a, PyObject *b);
 /* len(owner.name), or -1 with an exception set. */
 Py_ssize_t fuse_size_of(PyObject *owner, PyObject *name);
 
+/* owner.name is there and true; leaves no exception. */
+bool fuse_is_true(PyObject *owner, PyObject *name);
+
 /* How many keywords the item has of its own; -1 with an exception set. */
 Py_ssize_t fuse_count_keywords(PyObject *item);
 
-/* What was written or logged since, where pytest would not have caught it, goes where it would have gone. 0 or -1. */
+/* Before somebody else's code that runs where the effects of outside are not on. 0 or -1. */
+int fuse_go_outside(unsigned outside);
+
+/* After it: what was written or logged since, where pytest would not have caught it, goes where it would have gone. 0 or -1. */
 int fuse_outside(struct pass *pass, unsigned outside);
+
+/* ---- admit.c */
+
+/* Fills pass from pass->item. False: the test is for pytest's hooks; why is counted. Leaves no exception. */
+bool admit(struct pass *pass);
+
+/* Counts why a test is for pytest's hooks; false. */
+bool admit_not(const char *why);
 
 /* ---- phase.c */
 
@@ -106,7 +123,10 @@ int reports_show(struct pass *pass, enum phase phase);
 /* Runs somebody else's steps of a hook whose answers nobody wants. 0 or -1. */
 int reports_call(struct pass *pass, enum hooks_list which);
 
-/* Plugins came or went while the phase ran: the rest of the test is pytest's. 0 or -1. */
+/*
+ * The phase has passed, but plugins came or went while it ran, or a testcase keeps exceptions for its report: the report
+ * and the rest of the test are pytest's. 0 or -1.
+ */
 int reports_rest(struct pass *pass, enum phase phase);
 
 /* What tmp_path wants to know of a phase that has passed. 0 or -1. */

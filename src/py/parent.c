@@ -264,11 +264,11 @@ PyObject *parent_keywords(const struct parent *parent, PyObject *item, Py_ssize_
     return result;
 }
 
-PyObject *parent_payload(const struct parent *parent, PyObject *item, Py_ssize_t n_own)
+PyObject *parent_payload(const struct parent *parent, PyObject *item, Py_ssize_t n_own, PyObject *known)
 {
-    PyObject *location = parent_location(parent, item);                          /* owned */
-    PyObject *keywords = location ? parent_keywords(parent, item, n_own) : NULL; /* owned */
-    PyObject *both = keywords ? PyTuple_Pack(2, location, keywords) : NULL;      /* owned */
+    PyObject *location = known ? Py_NewRef(known) : parent_location(parent, item); /* owned */
+    PyObject *keywords = location ? parent_keywords(parent, item, n_own) : NULL;   /* owned */
+    PyObject *both = keywords ? PyTuple_Pack(2, location, keywords) : NULL;        /* owned */
     PyObject *bytes = both ? PyMarshal_WriteObjectToString(both, 4) : NULL;
 
     Py_XDECREF(location);

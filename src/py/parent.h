@@ -44,7 +44,10 @@ PyObject *parent_location(const struct parent *parent, PyObject *item);
  */
 PyObject *parent_keywords(const struct parent *parent, PyObject *item, Py_ssize_t n_own);
 
-/* What a plain report of this item has as its location and keywords, marshalled as a pair. NULL with an exception. */
-PyObject *parent_payload(const struct parent *parent, PyObject *item, Py_ssize_t n_own);
+/*
+ * What a plain report of this item has as its location and keywords, marshalled as a pair. location: borrowed, NULL for
+ * parent_location. NULL with an exception.
+ */
+PyObject *parent_payload(const struct parent *parent, PyObject *item, Py_ssize_t n_own, PyObject *location);
 
 #endif

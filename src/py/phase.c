@@ -148,7 +148,9 @@ static int run_setup(struct pass *pass)
     }
     if (push_item(pass, stack, &finalizers) < 0)
         goto out;
-    code = fixture_fill(pass->item, pass->request, pass->funcargs, finalizers, pass->hooks->fixtures_own, &pass->ran);
+    if (!pass->testcase || PyObject_SetAttr(pass->item, S(_explicit_tearDown), Py_None) == 0)
+        code =
+            fixture_fill(pass->item, pass->request, pass->funcargs, finalizers, pass->hooks->fixtures_own, &pass->ran);
     if (code < 0)
         note_setup_failure(pass, stack, finalizers);
 out:
@@ -219,7 +221,9 @@ static int run_call(struct pass *pass)
 
     forget_last_exception();
     pass->ran = true;
-    if (pass->hooks->pyfunc == Py_None) {
+    if (pass->testcase) {
+        answer = PyObject_CallMethodNoArgs(pass->item, S(runtest)); /* owned; plugins replace it (pytest-django) */
+    } else if (pass->hooks->pyfunc == Py_None) {
         answer = call_test(pass); /* owned */
         if (answer && answer != Py_None)
             code = fuse_tell("returned", pass->item, answer);
@@ -282,7 +286,7 @@ static int run_finalizers(struct pass *pass, PyObject *finalizers)
 {
     PyObject *raised = NULL; /* owned, list */
 
-    if (PyList_GET_SIZE(finalizers) > 1)
+    if (PyList_GET_SIZE(finalizers) > 1 || pass->testcase)
         pass->ran = true;
     while (PyList_GET_SIZE(finalizers)) {
         const Py_ssize_t last = PyList_GET_SIZE(finalizers) - 1;
@@ -370,6 +374,8 @@ int phase_call(struct pass *pass, const struct step *step)
 int phase_open(struct pass *pass, const struct step *step, struct hooks_open *open)
 {
     pass->ran = true;
+    if (fuse_go_outside(step->outside) < 0)
+        return -1;
     open->generator = hooks_open(step, pass->values);
     if (!open->generator)
         return -1;
@@ -444,6 +450,8 @@ static int end_own(struct pass *pass, enum phase phase, const struct step *step)
 void phase_close(struct pass *pass, enum phase phase, struct hooks_open *open, PyObject **exception)
 {
     if (open->generator) {
+        if (fuse_go_outside(open->step->outside) < 0)
+            Py_XSETREF(*exception, compat_take_exception());
         end_wrapper(open, exception);
         if (fuse_outside(pass, open->step->outside) < 0)
             Py_XSETREF(*exception, compat_take_exception());

@@ -49,8 +49,8 @@ bool reports_plain(const struct pass *pass)
 /* Has pytest make the report of this phase, and of those before it that were plain. */
 int reports_make(struct pass *pass, enum phase phase)
 {
-    PyObject *held = reports_held(pass);                    /* owned */
-    PyObject *span = held ? span_tuple(pass, phase) : NULL; /* owned */
+    PyObject *held = reports_held(pass);                                                          /* owned */
+    PyObject *span = held && fuse_go_outside(OUTSIDE_BOTH) == 0 ? span_tuple(pass, phase) : NULL; /* owned */
     PyObject *done = span ? fuse_ask("report", pass->item, held, span) : NULL;
     int code = done ? 0 : -1;
 
@@ -110,7 +110,7 @@ static int make_values(struct pass *pass, enum phase phase, struct plain_values 
     *values = (struct plain_values){
         .when = Py_NewRef(fuse.phase_texts[phase]),
         .id = PyObject_GetAttr(pass->item, fuse.id_name),
-        .location = parent_location(pass->parent, pass->item),
+        .location = pass->location ? Py_NewRef(pass->location) : parent_location(pass->parent, pass->item),
         .keywords = parent_keywords(pass->parent, pass->item, pass->n_keywords),
         .duration = seconds(span->duration_ns),
         .start = seconds(span->start_ns),
@@ -204,8 +204,8 @@ int reports_show(struct pass *pass, enum phase phase)
     int code = -1;
 
     pass->values[ARG_CALL] = call;
-    if (call && reports_note(pass, phase) == 0 && make_values(pass, phase, &values) == 0 &&
-        run_reporting(pass, HOOKS_MAKEREPORT, &values, &report) == 0) {
+    if (call && fuse_go_outside(OUTSIDE_BOTH) == 0 && reports_note(pass, phase) == 0 &&
+        make_values(pass, phase, &values) == 0 && run_reporting(pass, HOOKS_MAKEREPORT, &values, &report) == 0) {
         pass->values[ARG_REPORT] = report;
         code = run_reporting(pass, HOOKS_LOGREPORT, &values, &results);
     }
