@@ -1,6 +1,7 @@
 #include "os/shm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -60,6 +61,18 @@ ssize_t shm_write(int fd, const void *bytes, size_t n, uint64_t at)
     }
     errno = code;
     return done;
+}
+
+int shm_extend(int fd, uint64_t at, size_t n)
+{
+    struct rlimit before;
+    int code = fallocate(fd, 0, (off_t)at, (off_t)n) != 0 ? -errno : 0;
+
+    if (code == -EFBIG && lift_limit(&before)) {
+        code = fallocate(fd, 0, (off_t)at, (off_t)n) != 0 ? -errno : 0;
+        setrlimit(RLIMIT_FSIZE, &before);
+    }
+    return code;
 }
 
 int shm_map(int fd, bool writable, void **memory, size_t *size)

@@ -52,4 +52,17 @@ static inline PyObject *compat_dict(PyObject *object)
     return PyObject_GenericGetDict(object, NULL);
 }
 
+#if PY_VERSION_HEX >= 0x030C0000
+/* Offset (bytes) in its code of the instruction that the innermost frame is at; no frame object is made. */
+static inline int compat_lasti(void)
+{
+    PyThreadState *tstate = PyThreadState_Get();
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyUnstable_InterpreterFrame_GetLasti(tstate->current_frame);
+#else
+    return PyUnstable_InterpreterFrame_GetLasti(tstate->cframe->current_frame);
+#endif
+}
+#endif
+
 #endif

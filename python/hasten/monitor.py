@@ -1,0 +1,314 @@
+"""coverage.py with hasten's collector in it: what runs is seen by C (src/py/monitor.h), all the rest is coverage.py's.
+
+Which files count, the configuration, warnings, patches and the data file stay coverage.py's own; only its tracer is
+another one. What is collected lies in memory that all processes of a run share; the one that reports reads it.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from hasten import _native
+
+SCHEMA = 7
+TOOL = "hasten cov"
+MEMORY = "HASTEN_HITS"  # the environment's name of the descriptor, in processes that the program starts
+monitoring: Any = getattr(sys, "monitoring", None)
+MODES = ("", "test", "item", "function")
+
+
+class State:
+    """This process's part."""
+
+    fd: int = -1  # of the shared memory
+    tool: int = -1
+    tracer: Tracer | None = None
+    contexts: str = ""
+
+
+state = State()
+
+
+def why_not(cov: Any, contexts: str | None = "") -> str:
+    """Why coverage.py has to measure by itself; '' when the collector can. cov: coverage.Coverage, not started."""
+    if sys.version_info < (3, 12):
+        return f"CPython {sys.version_info[0]}.{sys.version_info[1]} has no sys.monitoring"
+    if sys.implementation.name != "cpython":
+        return f"{sys.implementation.name} is not CPython"
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        return "this CPython is built without the GIL"
+    config = cov.config
+    core = os.environ.get("COVERAGE_CORE") or getattr(config, "core", None)
+    if config.timid:
+        return "timid is set"
+    if core in ("ctrace", "pytrace"):
+        return f"core={core} is asked for"
+    if config.dynamic_context not in (None, "none"):
+        return f"dynamic_context={config.dynamic_context} is set"
+    if contexts:
+        for name in ("greenlet", "eventlet", "gevent"):
+            if name in config.concurrency:
+                return f"contexts with concurrency={name}"
+    cov._init()
+    plugins = [plugin._coverage_plugin_name for plugin in cov._plugins.file_tracers]
+    if plugins:
+        return f"plugins that trace files: {', '.join(plugins)}"
+    if list(cov._plugins.context_switchers):
+        return "plugins that switch contexts"
+    return ""
+
+
+class Core:
+    """What coverage.py asks of its core."""
+
+    supports_plugins = False
+    supports_dynamic_contexts = True
+    packed_arcs = False
+    systrace = False
+
+    def __init__(self, **_ignored: Any) -> None:
+        from coverage.disposition import FileDisposition
+
+        self.tracer_class = Tracer
+        self.tracer_kwargs: dict[str, Any] = {}
+        self.file_disposition_class = FileDisposition
+
+
+class Tracer:
+    """coverage.py's view of the collector. One for all threads; its data dict stays empty until the end."""
+
+    concur_id_func: Any = None  # lines need no state for each greenlet
+
+    def __init__(self) -> None:
+        self.data: dict[str, Any] = {}
+        self.trace_arcs = False
+        self.should_trace: Callable[[str, Any], Any]
+        self.should_trace_cache: dict[str, Any]
+        self.lock_data: Callable[[], None]
+        self.unlock_data: Callable[[], None]
+        self.warn: Any = None
+        self.active = False
+        self.started = False
+
+    def start(self) -> None:
+        if self.started:
+            _native.monitor_pause(False)
+            return
+        self.started = True
+        state.tracer = self
+        _open(self)
+
+    def stop(self) -> None:
+        """coverage.py stops and starts again to pause; the events are given back in the end only."""
+        _native.monitor_pause(True)
+
+    def post_fork(self) -> None:
+        """A coverage of its own begins in a forked process (patch = fork): this one is over there."""
+        release()
+
+    def activity(self) -> bool:
+        return self.active
+
+    def reset_activity(self) -> None:
+        self.active = False
+
+    def get_stats(self) -> None:
+        return None
+
+    def decide(self, filename: str, frame: Any) -> str | None:
+        disposition = self.should_trace_cache.get(filename)
+        if disposition is None:
+            disposition = self.should_trace_cache[filename] = self.should_trace(filename, frame)
+        return disposition.source_filename if disposition.trace else None
+
+
+def _memory() -> int:
+    if state.fd < 0:
+        fd = os.environ.pop(MEMORY, "")
+        state.fd = int(fd) if fd else _native.monitor_create()
+        os.set_inheritable(state.fd, False)
+    return state.fd
+
+
+def _tool() -> int:
+    for tool in (monitoring.COVERAGE_ID, 3, 4):
+        if monitoring.get_tool(tool) is None:
+            monitoring.use_tool_id(tool, TOOL)
+            return tool
+    raise RuntimeError("hasten cov: every tool id of sys.monitoring that could be used is taken")
+
+
+def _open(tracer: Tracer) -> None:
+    import opcode
+
+    events = monitoring.events
+    branch = tracer.trace_arcs
+    state.tool = _tool()
+    sides = 0
+    if branch and sys.version_info >= (3, 14):
+        sides = events.BRANCH_LEFT | events.BRANCH_RIGHT
+    elif branch:
+        sides = events.BRANCH
+    local = events.LINE | (sides | events.PY_RETURN if branch else 0)
+    exceptions = events.PY_UNWIND | events.EXCEPTION_HANDLED | events.RAISE | events.RERAISE
+    names = {
+        "decide": tracer.decide,
+        "disable": monitoring.DISABLE,
+        "set_local_events": monitoring.set_local_events,
+        "tool": state.tool,
+        "local_events": local,
+        "start_events": local | events.PY_START,
+        "no_events": 0,
+    }
+    calls = _native.monitor_open(_memory(), branch, bool(state.contexts), dict(opcode.opmap), names)
+    register = functools.partial(monitoring.register_callback, state.tool)
+    register(events.PY_START, calls["start"])
+    register(events.LINE, calls["line"])
+    if branch:
+        register(events.PY_RETURN, calls["return"])
+        register(events.PY_UNWIND, calls["unwind"])
+        register(events.EXCEPTION_HANDLED, calls["handled"])
+        register(events.RAISE, calls["raise"])
+        register(events.RERAISE, calls["raise"])
+        for name in ("BRANCH_LEFT", "BRANCH_RIGHT") if sys.version_info >= (3, 14) else ("BRANCH",):
+            register(getattr(events, name), calls["branch"])
+    monitoring.set_events(state.tool, events.PY_START | (exceptions if branch else 0))
+
+
+def start(cov: Any, contexts: str = "") -> None:
+    """As cov.start(), with the collector. Forks go on by themselves; every other process of the run calls it, too."""
+    from coverage import control
+
+    control_module: Any = control
+    state.contexts = contexts
+    own = control_module.Core
+    control_module.Core = Core
+    try:
+        cov.start()
+    finally:
+        control_module.Core = own
+
+
+def switch(name: str) -> None:
+    """What runs from now on belongs to this context; '' for none."""
+    _native.monitor_switch(name)
+
+
+def pause() -> None:
+    _native.monitor_pause(True)
+
+
+def resume() -> None:
+    _native.monitor_pause(False)
+
+
+def release() -> None:
+    """Gives the tool id back: nothing is collected in this process from now on."""
+    if state.tool < 0:
+        return
+    _native.monitor_close()
+    if monitoring.get_tool(state.tool) == TOOL:
+        monitoring.set_events(state.tool, 0)
+        monitoring.free_tool_id(state.tool)
+    state.tool = -1
+
+
+def finish(cov: Any) -> None:
+    """Puts what any process of the run collected into cov's data, and says what coverage.py says at the end."""
+    release()
+    lines, arcs, n_lost = _native.covered(_memory())
+    cov._init_data(None)
+    data = cov._data
+    _write(data, _mapped(cov, arcs if cov.config.branch else lines), cov.config.branch, cov.config.context)
+    _match_packages(cov, {path for path, _context in lines})
+    if n_lost:
+        cov._warn(f"Coverage is not complete: {n_lost} times there was no memory", slug="hasten-no-memory")
+    tracer = state.tracer
+    if tracer is not None and cov._collector is not None:
+        tracer.active = True
+    cov.get_data()
+
+
+def _mapped(cov: Any, found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
+    mapper = functools.cache(cov._file_mapper)
+    return {(mapper(path), context): value for (path, context), value in found.items()}
+
+
+def _label(static: str | None, context: str) -> str:
+    return "|".join(part for part in (static, context) if part)
+
+
+def _write(data: Any, found: dict[tuple[str, str], Any], branch: bool, static: str | None) -> None:
+    """data: coverage.CoverageData. One transaction."""
+    from coverage import sqldata
+    from coverage.numbits import numbits_to_nums
+
+    by_context: dict[str, list[tuple[str, Any]]] = {}
+    for (path, context), value in found.items():
+        by_context.setdefault(_label(static, context), []).append((path, value))
+    if sqldata.SCHEMA_VERSION != SCHEMA:
+        for context, files in by_context.items():
+            data.set_context(context)
+            if branch:
+                data.add_arcs({path: _needed(arcs) for path, arcs in files})
+            else:
+                data.add_lines({path: numbits_to_nums(bytes(bits)) for path, bits in files})
+        return
+    data.set_context(static)
+    data.add_arcs({}) if branch else data.add_lines({})
+    with data._connect() as con:
+        for context, files in sorted(by_context.items()):
+            data.set_context(context)
+            data._set_context_id()
+            _write_context(data, con, files, branch)
+    data.set_context(static)
+
+
+def _write_context(data: Any, con: Any, files: list[tuple[str, Any]], branch: bool) -> None:
+    from coverage.numbits import numbits_union
+
+    context = data._current_context_id
+    for path, value in sorted(files, key=lambda file: file[0]):
+        file = data._file_id(path, add=True)
+        data._hasher.update(path)
+        if branch:
+            rows = [(file, context, *arc) for arc in _needed(value)]
+            data._hasher.update(rows)
+            con.executemany_void(
+                "INSERT OR IGNORE INTO arc (file_id, context_id, fromno, tono) VALUES (?, ?, ?, ?)", rows
+            )
+            continue
+        bits = bytes(value)
+        with con.execute("SELECT numbits FROM line_bits WHERE file_id = ? AND context_id = ?", (file, context)) as cur:
+            for (existing,) in list(cur):
+                bits = numbits_union(bits, existing)
+        data._hasher.update(bits)
+        con.execute_void(
+            "INSERT OR REPLACE INTO line_bits (file_id, context_id, numbits) VALUES (?, ?, ?)", (file, context, bits)
+        )
+
+
+def _needed(arcs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Without (line, line) where another arc leaves that line: it says no more than that the line ran."""
+    known = set(arcs)
+    leaving = {a for a, b in known if a != b}
+    return sorted(arc for arc in known if arc[0] != arc[1] or arc[0] not in leaving)
+
+
+def _match_packages(cov: Any, paths: set[str]) -> None:
+    """coverage.py in this process has not seen what was imported in the others."""
+    inorout = cov._inorout
+    if inorout is None:
+        return
+    from coverage.inorout import file_and_path_for_module
+
+    for package in list(inorout.source_pkgs_unmatched):
+        file, folders = file_and_path_for_module(package)
+        inside = tuple(os.path.join(folder, "") for folder in folders)
+        if file in paths or (inside and any(path.startswith(inside) for path in paths)):
+            inorout.source_pkgs_unmatched.remove(package)

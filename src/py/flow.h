@@ -1,0 +1,94 @@
+/*
+ * flow.h - what a code object's bytecode says about the order of its lines: which arcs an event proves.
+ *
+ * A unit is two bytes of bytecode; unit i lies at offset 2i. Events of sys.monitoring come with units. They prove arcs
+ * (line, next line) as follows, where "line" is that of the instruction, as written in the line table:
+ *
+ *  - a branch taken: the arc from its line to the first other line that follows without another decision (flow_trail);
+ *  - a LINE event at a unit that is entered from one other line only: the arc from that line (unit.from);
+ *  - a LINE event at a unit where several ways meet, after one at the begin of a line that leads there without a
+ *    decision, and no exception between: the arc between them (struct flow_pair);
+ *  - an exception raised and handled, or not: the arc from the line that raised.
+ *
+ * What is proven by LINE events needs no branch events: unit.state says which ways of a branch are (FLOW_FALL_PROVEN,
+ * FLOW_JUMP_PROVEN). CPython 3.12 and 3.13 switch both ways of a branch off at once, so it is what keeps loops quick.
+ *
+ * A line with one way out only is no branch to coverage.py, which takes it for gone when the line ran. So pairs are
+ * looked for where a line has several (copies of a `finally`, the end of a `with`, a line that holds another code
+ * object), and their events go on until they are proven.
+ */
+#ifndef HASTEN_FLOW_H
+#define HASTEN_FLOW_H
+
+#include "py/compat.h"
+
+enum flow_kind {
+    FLOW_PLAIN,
+    FLOW_CACHE, /* no instruction */
+    FLOW_JUMP,
+    FLOW_BRANCH,
+    FLOW_RETURN,
+    FLOW_RAISE,
+    FLOW_YIELD,
+    FLOW_RESUME,
+    FLOW_START, /* the RESUME of a call: what comes before is another code object's */
+    FLOW_END_ASYNC_FOR,
+    FLOW_EXTENDED
+};
+
+enum flow_state {
+    FLOW_FALL_SEEN = 1,
+    FLOW_JUMP_SEEN = 2,
+    FLOW_FALL_PROVEN = 4,
+    FLOW_JUMP_PROVEN = 8,
+    FLOW_PAIRED = 16, /* in a pair */
+    FLOW_RAN = 32     /* begin of a pair: its LINE event came, and it has not raised since */
+};
+
+struct flow_unit {
+    int32_t line;  /* 0: none */
+    int32_t from;  /* the only other line that this unit is entered from; 0: none known, or several */
+    uint32_t next; /* unit after this instruction and its caches */
+    uint32_t jump; /* of a jump or branch: its target */
+    uint8_t kind;  /* enum flow_kind */
+    uint8_t state; /* enum flow_state */
+};
+
+struct flow_pair {
+    uint32_t begin; /* unit */
+    uint32_t end;   /* unit */
+    bool proven;
+};
+
+struct flow {
+    uint32_t n;
+    uint32_t n_pairs;
+    struct flow_pair *pairs; /* owned */
+    struct flow_unit units[];
+};
+
+/* opmap: dict of names and numbers, as opcode.opmap. -1 with an exception set. */
+int flow_init(PyObject *opmap);
+
+/* Owned by the caller; NULL with an exception set. */
+struct flow *flow_new(PyCodeObject *code);
+void flow_free(struct flow *flow);
+
+/* The LINE event of unit `at`. prove: called for each arc that it proves. False: the event is not needed any more. */
+bool flow_reached(struct flow *flow, uint32_t at, void (*prove)(int32_t from, int32_t to, void *data), void *data);
+
+/* An exception has come from the instruction at unit `at`. */
+void flow_raised(struct flow *flow, uint32_t at);
+
+/* A new context begins: nothing has been seen. */
+void flow_forget(struct flow *flow);
+
+enum { FLOW_NO_LINE = 0, FLOW_LEAVES = -1 };
+
+/* The first line other than `line` that is reached from unit `at` without a decision; FLOW_LEAVES, FLOW_NO_LINE. */
+int32_t flow_trail(const struct flow *flow, int32_t line, uint32_t at);
+
+/* The largest line number in a code object's line table; 0: it has no lines. */
+int32_t flow_last_line(PyCodeObject *code);
+
+#endif

@@ -1,0 +1,553 @@
+/* monitor.c - the callbacks of sys.monitoring, and which code objects they are for. */
+#include "py/monitor.h"
+
+#include "py/native.h"
+#include "py/words.h"
+
+#if PY_VERSION_HEX >= 0x030C0000
+
+#include "base/base.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+    struct monitor_sink sink;
+    bool on;
+    bool paused; /* nothing is recorded, and no event switched off */
+    bool branch;
+    bool contexts;
+    Py_ssize_t extra;  /* our place in co_extra; -1: none yet */
+    PyObject *decide;  /* owned: (file name, frame) -> path or None */
+    PyObject *files;   /* owned: dict, co_filename -> int, a struct monitor_file's address; 0: does not count */
+    PyObject *disable; /* owned: sys.monitoring.DISABLE */
+    PyObject *set_local_events; /* owned */
+    PyObject *tool;             /* owned */
+    PyObject *local_events;     /* owned: for code that counts */
+    PyObject *start_events;     /* owned: the same, for code with a start_line */
+    PyObject *no_events;        /* owned */
+    PyCodeObject **touched;     /* borrowed: ran in this context; NULL: has died since */
+    uint32_t n_touched;
+    uint32_t touched_room;
+    const struct monitor_code *raised_in; /* borrowed, to compare: where the last exception was raised */
+    int32_t raised_line;                  /* 0: not known */
+} st = {.extra = -1};
+
+static PyObject *disabled(void)
+{
+    return Py_NewRef(st.paused ? Py_None : st.disable);
+}
+
+static struct monitor_code *code_of(PyObject *object)
+{
+    void *extra = NULL;
+
+    if (PyUnstable_Code_GetExtra(object, st.extra, &extra) < 0)
+        PyErr_Clear();
+    return extra;
+}
+
+static void forget_code(void *extra)
+{
+    struct monitor_code *known = extra;
+
+    if (!known)
+        return;
+    if (known->touched != HITS_NONE)
+        st.touched[known->touched] = NULL;
+    flow_free(known->flow);
+    free(known);
+}
+
+/* ---- which code counts */
+
+static int32_t last_line_below(PyCodeObject *code, int depth)
+{
+    int32_t last = flow_last_line(code);
+
+    for (Py_ssize_t i = 0; depth < 50 && i < PyTuple_GET_SIZE(code->co_consts); i++) {
+        PyObject *object = PyTuple_GET_ITEM(code->co_consts, i);
+
+        if (PyCode_Check(object)) {
+            const int32_t inner = last_line_below((PyCodeObject *)object, depth + 1);
+
+            last = inner > last ? inner : last;
+        }
+    }
+    return last;
+}
+
+static struct monitor_file *open_file(PyObject *path, PyCodeObject *code)
+{
+    Py_ssize_t size = 0;
+    const char *text = PyUnicode_AsUTF8AndSize(path, &size);
+
+    return text ? record_file(&st.sink, text, (size_t)size, last_line_below(code, 0), st.branch) : NULL;
+}
+
+/* Two file names of code objects may lead to one path. */
+static struct monitor_file *file_of_path(PyObject *path, PyCodeObject *code)
+{
+    static PyObject *paths; /* owned: dict, path -> address */
+    PyObject *known;
+    struct monitor_file *file;
+
+    if (!paths)
+        paths = PyDict_New();
+    known = paths ? PyDict_GetItemWithError(paths, path) : NULL;
+    if (known)
+        return PyLong_AsVoidPtr(known);
+    file = PyErr_Occurred() ? NULL : open_file(path, code);
+    known = file ? PyLong_FromVoidPtr(file) : NULL;
+    if (known)
+        PyDict_SetItem(paths, path, known);
+    Py_XDECREF(known);
+    return file;
+}
+
+static PyObject *ask(PyCodeObject *code)
+{
+    PyFrameObject *frame = PyEval_GetFrame(); /* borrowed */
+    PyObject *args[] = {code->co_filename, frame ? (PyObject *)frame : Py_None};
+
+    return PyObject_Vectorcall(st.decide, args, 2, NULL);
+}
+
+/* The file of a code object whose file name is new. NULL: it does not count, or an exception is set. */
+static struct monitor_file *decide(PyCodeObject *code)
+{
+    PyObject *path = ask(code); /* owned */
+    struct monitor_file *file = NULL;
+    PyObject *address;
+
+    if (!path)
+        return NULL;
+    if (PyUnicode_Check(path))
+        file = file_of_path(path, code);
+    Py_DECREF(path);
+    if (PyErr_Occurred())
+        return NULL;
+    address = PyLong_FromVoidPtr(file);
+    if (!address || PyDict_SetItem(st.files, code->co_filename, address) < 0)
+        file = NULL;
+    Py_XDECREF(address);
+    return file;
+}
+
+static struct monitor_file *file_for(PyCodeObject *code)
+{
+    PyObject *known = PyDict_GetItemWithError(st.files, code->co_filename);
+
+    if (known)
+        return PyLong_AsVoidPtr(known);
+    return PyErr_Occurred() ? NULL : decide(code);
+}
+
+static int set_events(PyCodeObject *code, PyObject *events)
+{
+    PyObject *args[] = {st.tool, (PyObject *)code, events};
+    PyObject *result = PyObject_Vectorcall(st.set_local_events, args, 3, NULL);
+
+    Py_XDECREF(result);
+    return result ? 0 : -1;
+}
+
+static PyObject *events_of(const struct monitor_code *known)
+{
+    return known->start_line ? st.start_events : st.local_events;
+}
+
+/*
+ * A function of nothing but its def line (a docstring) has no LINE event once its RESUME is specialized (3.13.0). Its
+ * start stands for it; without contexts that line ran already, as the statement that made the function.
+ */
+static int32_t start_line_of(PyCodeObject *code)
+{
+    return st.contexts && flow_last_line(code) == code->co_firstlineno ? code->co_firstlineno : 0;
+}
+
+static int add_flow(struct monitor_code *known, PyCodeObject *code)
+{
+    known->flow = flow_new(code);
+    if (!known->flow)
+        return -1;
+    return 0;
+}
+
+static struct monitor_code *adopt(PyCodeObject *code, struct monitor_file *file)
+{
+    struct monitor_code *known = hs_alloc(sizeof *known);
+
+    known->file = file;
+    known->first_line = code->co_firstlineno;
+    known->touched = HITS_NONE;
+    known->start_line = start_line_of(code);
+    if ((st.branch && add_flow(known, code) < 0) || PyUnstable_Code_SetExtra((PyObject *)code, st.extra, known) < 0) {
+        flow_free(known->flow);
+        free(known);
+        return NULL;
+    }
+    return set_events(code, events_of(known)) < 0 ? NULL : known;
+}
+
+static void touch(struct monitor_code *known, PyCodeObject *code)
+{
+    if (!st.contexts || known->touched != HITS_NONE)
+        return;
+    if (st.n_touched == st.touched_room) {
+        st.touched_room = st.touched_room ? 2 * st.touched_room : 256;
+        st.touched = hs_realloc(st.touched, st.touched_room * sizeof *st.touched);
+    }
+    known->touched = st.n_touched;
+    st.touched[st.n_touched++] = code;
+}
+
+/* ---- events; args as sys.monitoring documents them */
+
+/* (code, offset): once for each code object, and again in each context for those with a start_line. */
+static PyObject *on_start(PyObject *const *args)
+{
+    PyCodeObject *code = (PyCodeObject *)args[0];
+    struct monitor_code *known;
+    struct monitor_file *file;
+
+    if (st.paused)
+        return Py_NewRef(Py_None);
+    known = code_of(args[0]);
+    if (!known) {
+        file = file_for(code);
+        if (file)
+            known = adopt(code, file);
+        if (PyErr_Occurred())
+            return NULL;
+    }
+    if (known && known->start_line) {
+        record_line(&st.sink, known->file, known->start_line);
+        touch(known, code);
+    }
+    return disabled();
+}
+
+static void prove(int32_t from, int32_t to, void *file)
+{
+    record_arc(&st.sink, file, from, to);
+}
+
+/* Whether this LINE event is needed again. */
+static bool reach(const struct monitor_code *known, uint32_t at, int32_t line)
+{
+    const struct flow_unit *unit = &known->flow->units[at];
+
+    record_arc(&st.sink, known->file, line, line);
+    if (unit->from)
+        record_arc(&st.sink, known->file, unit->from, line);
+    return unit->state & FLOW_PAIRED && flow_reached(known->flow, at, prove, known->file);
+}
+
+/* (code, line) */
+static PyObject *on_line(PyObject *const *args)
+{
+    struct monitor_code *known = code_of(args[0]);
+    const int32_t line = (int32_t)PyLong_AsLong(args[1]);
+
+    if (!known || st.paused)
+        return disabled();
+    record_line(&st.sink, known->file, line);
+    touch(known, (PyCodeObject *)args[0]);
+    if (known->flow) {
+        const uint32_t at = (uint32_t)compat_lasti() / 2;
+
+        if (at < known->flow->n && reach(known, at, line))
+            return Py_NewRef(Py_None);
+    }
+    return disabled();
+}
+
+static void prove_trail(const struct monitor_code *known, int32_t line, uint32_t at)
+{
+    const int32_t to = line ? flow_trail(known->flow, line, at) : FLOW_NO_LINE;
+
+    if (to == FLOW_LEAVES)
+        record_arc(&st.sink, known->file, line, -known->first_line);
+    else if (to != FLOW_NO_LINE)
+        record_arc(&st.sink, known->file, line, to);
+}
+
+/* (code, offset, destination): BRANCH of 3.12 and 3.13, BRANCH_LEFT and BRANCH_RIGHT of later ones */
+static PyObject *on_branch(PyObject *const *args)
+{
+    struct monitor_code *known = code_of(args[0]);
+    const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
+    const uint32_t to = (uint32_t)PyLong_AsLong(args[2]) / 2;
+    struct flow_unit *unit;
+    uint8_t way;
+
+    if (!known || !known->flow || st.paused || at >= known->flow->n)
+        return disabled();
+    unit = &known->flow->units[at];
+    way = to == unit->next ? FLOW_FALL_SEEN : FLOW_JUMP_SEEN;
+    if (!(unit->state & way)) {
+        prove_trail(known, unit->line, to);
+        unit->state |= way;
+        touch(known, (PyCodeObject *)args[0]);
+    }
+#if PY_VERSION_HEX < 0x030E0000
+    if (!(unit->state & (FLOW_FALL_SEEN | FLOW_FALL_PROVEN)) || !(unit->state & (FLOW_JUMP_SEEN | FLOW_JUMP_PROVEN)))
+        return Py_NewRef(Py_None); /* the other way would be switched off with this one */
+#endif
+    return disabled();
+}
+
+/* (code, offset, value) */
+static PyObject *on_return(PyObject *const *args)
+{
+    struct monitor_code *known = code_of(args[0]);
+    const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
+
+    if (known && known->flow && !st.paused && at < known->flow->n) {
+        record_arc(&st.sink, known->file, known->flow->units[at].line, -known->first_line);
+        touch(known, (PyCodeObject *)args[0]);
+    }
+    return disabled();
+}
+
+/* (code, offset, exception): in each frame that an exception passes. Where it came from, if that has a line. */
+static PyObject *on_raise(PyObject *const *args)
+{
+    struct monitor_code *known = code_of(args[0]);
+    const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
+
+    if (!known || !known->flow || at >= known->flow->n)
+        return Py_NewRef(Py_None);
+    if (known->flow->units[at].line)
+        st.raised_line = known->flow->units[at].line;
+    else if (st.raised_in != known)
+        st.raised_line = 0;
+    st.raised_in = known;
+    if (known->flow->n_pairs)
+        flow_raised(known->flow, at);
+    return Py_NewRef(Py_None);
+}
+
+/*
+ * (code, offset, exception): leaves the frame. RERAISE has put the frame back to where the exception first came from; one
+ * that was thrown into a suspended frame and leaves it at once is no way out of its line (as coverage.py sees it).
+ */
+static PyObject *on_unwind(PyObject *const *args)
+{
+    struct monitor_code *known = code_of(args[0]);
+    const uint32_t at = (uint32_t)compat_lasti() / 2;
+
+    if (known && known->flow && !st.paused && at < known->flow->n) {
+        const struct flow_unit *unit = &known->flow->units[at];
+
+        if (unit->kind != FLOW_YIELD && unit->kind != FLOW_RESUME) {
+            record_arc(&st.sink, known->file, st.raised_in == known ? st.raised_line : unit->line, -known->first_line);
+            touch(known, (PyCodeObject *)args[0]);
+        }
+    }
+    return Py_NewRef(Py_None);
+}
+
+/* (code, offset of the handler, exception) */
+static PyObject *on_handled(PyObject *const *args)
+{
+    struct monitor_code *known = code_of(args[0]);
+    const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
+
+    if (known && known->flow && !st.paused && at < known->flow->n) {
+        prove_trail(known, st.raised_in == known ? st.raised_line : known->flow->units[at].line, at);
+        touch(known, (PyCodeObject *)args[0]);
+    }
+    return Py_NewRef(Py_None);
+}
+
+/* ---- the callable that sys.monitoring is given: one object for each event */
+
+struct callback {
+    PyObject_HEAD vectorcallfunc vectorcall;
+    PyObject *(*handle)(PyObject *const *args);
+    Py_ssize_t n_args;
+};
+
+static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
+{
+    struct callback *callback = (struct callback *)self;
+
+    (void)names;
+    if (PyVectorcall_NARGS(nargsf) != callback->n_args || !PyCode_Check(args[0]) || !st.on)
+        return Py_NewRef(Py_None);
+    return callback->handle(args);
+}
+
+static PyMemberDef callback_members[] = {
+    {"__vectorcalloffset__", Py_T_PYSSIZET, offsetof(struct callback, vectorcall), Py_READONLY, NULL},
+    {NULL, 0, 0, 0, NULL},
+};
+
+static PyObject *callback_type(void)
+{
+    static PyObject *type; /* owned */
+    static PyType_Slot slots[] = {
+        {Py_tp_members, callback_members}, {Py_tp_call, (void *)PyVectorcall_Call}, {0, NULL}};
+    static PyType_Spec spec = {.name = "hasten._native.monitor_callback",
+                               .basicsize = sizeof(struct callback),
+                               .flags =
+                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+                               .slots = slots};
+
+    if (!type)
+        type = PyType_FromSpec(&spec);
+    return type;
+}
+
+static PyObject *make_callback(PyObject *(*handle)(PyObject *const *args), Py_ssize_t n_args)
+{
+    PyObject *type = callback_type();
+    struct callback *callback = type ? (struct callback *)PyType_GenericAlloc((PyTypeObject *)type, 0) : NULL;
+
+    if (!callback)
+        return NULL;
+    callback->vectorcall = call;
+    callback->handle = handle;
+    callback->n_args = n_args;
+    return (PyObject *)callback;
+}
+
+/* ---- for python/hasten/monitor.py */
+
+static void after_fork_in_child(void)
+{
+    if (!st.sink.hits.head)
+        return;
+    hits_forked(&st.sink.hits);
+    record_context(&st.sink, st.sink.context); /* pieces of the parent's block stay the parent's */
+}
+
+static PyObject *native_monitor_create(PyObject *self, PyObject *unused)
+{
+    struct err err = {0};
+    const int fd = hits_create(&err);
+
+    (void)self;
+    (void)unused;
+    return fd < 0 ? compat_raise(PyExc_OSError, &err) : PyLong_FromLong(fd);
+}
+
+static int take_names(PyObject *names)
+{
+    static const char *const keys[] = {"decide",       "disable",      "set_local_events", "tool",
+                                       "local_events", "start_events", "no_events"};
+    PyObject **const places[] = {&st.decide,       &st.disable,      &st.set_local_events, &st.tool,
+                                 &st.local_events, &st.start_events, &st.no_events};
+
+    return words_take(names, keys, places, HS_COUNT(keys));
+}
+
+/*
+ * monitor_open(fd, branch, contexts, opmap, names): attaches to the memory and makes the callbacks.
+ * names: what take_names wants. Answers a dict of callbacks.
+ */
+static PyObject *native_monitor_open(PyObject *self, PyObject *args)
+{
+    static bool watches_forks;
+    struct err err = {0};
+    PyObject *opmap;
+    PyObject *names;
+    int branch;
+    int contexts;
+    int fd;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "ippO!O!", &fd, &branch, &contexts, &PyDict_Type, &opmap, &PyDict_Type, &names))
+        return NULL;
+    if (flow_init(opmap) < 0 || take_names(names) < 0)
+        return NULL;
+    Py_XSETREF(st.files, PyDict_New());
+    if (st.extra < 0)
+        st.extra = PyUnstable_Eval_RequestCodeExtraIndex(forget_code);
+    if (!st.files || st.extra < 0)
+        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    hits_detach(&st.sink.hits);
+    if (hits_attach(&st.sink.hits, fd, &err) < 0)
+        return compat_raise(PyExc_OSError, &err);
+    if (!watches_forks && pthread_atfork(NULL, NULL, after_fork_in_child) == 0)
+        watches_forks = true;
+    st.branch = branch;
+    st.contexts = contexts;
+    atomic_store(&st.sink.hits.head->branch, (uint32_t)branch);
+    atomic_store(&st.sink.hits.head->by_context, (uint32_t)contexts);
+    record_context(&st.sink, contexts ? hits_context(&st.sink.hits, "", 0) : HITS_NONE);
+    st.on = true;
+    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "start", make_callback(on_start, 2), "line",
+                         make_callback(on_line, 2), "branch", make_callback(on_branch, 3), "return",
+                         make_callback(on_return, 3), "unwind", make_callback(on_unwind, 3), "handled",
+                         make_callback(on_handled, 3), "raise", make_callback(on_raise, 3));
+}
+
+static int rearm(PyCodeObject *code)
+{
+    struct monitor_code *known = code_of((PyObject *)code);
+
+    known->touched = HITS_NONE;
+    if (known->flow)
+        flow_forget(known->flow);
+    return set_events(code, st.no_events) < 0 || set_events(code, events_of(known)) < 0 ? -1 : 0;
+}
+
+static PyObject *native_monitor_switch(PyObject *self, PyObject *name)
+{
+    Py_ssize_t size = 0;
+    const char *text = PyUnicode_AsUTF8AndSize(name, &size);
+
+    (void)self;
+    if (!text)
+        return NULL;
+    if (!st.on || !st.contexts)
+        Py_RETURN_NONE;
+    record_context(&st.sink, hits_context(&st.sink.hits, text, (size_t)size));
+    for (uint32_t i = 0; i < st.n_touched; i++)
+        if (st.touched[i] && rearm(st.touched[i]) < 0)
+            return NULL;
+    st.n_touched = 0;
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_monitor_pause(PyObject *self, PyObject *paused)
+{
+    const int truth = PyObject_IsTrue(paused);
+
+    (void)self;
+    if (truth < 0)
+        return NULL;
+    st.paused = truth;
+    Py_RETURN_NONE;
+}
+
+static PyObject *native_monitor_close(PyObject *self, PyObject *unused)
+{
+    (void)self;
+    (void)unused;
+    st.on = false;
+    Py_RETURN_NONE;
+}
+
+PyMethodDef monitor_methods[] = {
+    {"monitor_create", native_monitor_create, METH_NOARGS,
+     "monitor_create() -> int\n\nA descriptor of new memory for what runs. OSError."},
+    {"monitor_open", native_monitor_open, METH_VARARGS,
+     "monitor_open(fd, branch, contexts, opmap, names) -> dict\n\nCallbacks for sys.monitoring. OSError, KeyError."},
+    {"monitor_switch", native_monitor_switch, METH_O,
+     "monitor_switch(name)\n\nWhat runs from now on belongs to that context."},
+    {"monitor_pause", native_monitor_pause, METH_O, "monitor_pause(truth)\n\nNothing is recorded meanwhile."},
+    {"monitor_close", native_monitor_close, METH_NOARGS,
+     "monitor_close()\n\nNo callback does anything from now on. The memory stays for reading."},
+    {NULL, NULL, 0, NULL},
+};
+
+#else
+
+PyMethodDef monitor_methods[] = {{NULL, NULL, 0, NULL}};
+
+#endif

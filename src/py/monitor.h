@@ -1,0 +1,55 @@
+/*
+ * monitor.h - collects what runs, by events of sys.monitoring (CPython 3.12 and later), into shared memory (run/hits.h).
+ *
+ * One global event, PY_START, finds the code objects: once each, with the frame that coverage.py wants to see when it
+ * decides whether their file counts. Code that counts gets local events, which switch themselves off where they have
+ * said what there is to say; all other code runs as if nobody measured. A new context switches them on again, for the
+ * code that ran in the context before.
+ *
+ * What is known of a code object lies in its co_extra and dies with it; no code object is kept alive.
+ */
+#ifndef HASTEN_MONITOR_H
+#define HASTEN_MONITOR_H
+
+#include "py/flow.h"
+#include "run/hits.h"
+
+/* A file that counts, as this process sees it. Owned by the table of files, never freed. */
+struct monitor_file {
+    struct hits_file *shared;
+    uint8_t *lines;        /* shared: its bits, without contexts */
+    uint8_t **line_pieces; /* owned: with contexts, the pieces of the current one; NULL: not touched */
+    uint8_t **arc_pieces;  /* owned */
+    uint32_t n_line_pieces;
+    uint32_t n_arc_pieces;
+    char *path; /* owned */
+    size_t path_size;
+};
+
+/* A code object that counts. In its co_extra. */
+struct monitor_code {
+    struct monitor_file *file;
+    struct flow *flow;  /* owned; NULL without arcs */
+    int32_t first_line; /* co_firstlineno */
+    int32_t start_line; /* not 0: a line that may run without an event of its own (a function without statements) */
+    uint32_t touched;   /* place in the list of those that ran in this context; HITS_NONE: not there */
+};
+
+/* monitor_record.c: writes what is proven. Nothing is answered: what finds no room is counted in the shared memory. */
+struct monitor_sink {
+    struct hits hits;
+    uint32_t context; /* HITS_NONE: without contexts */
+    uint8_t ***touched;
+    uint32_t n_touched;
+    uint32_t touched_room;
+};
+
+void record_line(struct monitor_sink *sink, struct monitor_file *file, int32_t line);
+void record_arc(struct monitor_sink *sink, struct monitor_file *file, int32_t from, int32_t to);
+void record_context(struct monitor_sink *sink, uint32_t context);
+
+/* The file of that path, new or known to the shared memory; NULL: no room. last_line: the largest that is expected. */
+struct monitor_file *record_file(struct monitor_sink *sink, const char *path, size_t size, int32_t last_line,
+                                 bool arcs);
+
+#endif
