@@ -13,6 +13,7 @@ import pytest
 def start_supervisor() -> tuple[int, int, int]:
     """This side's descriptors: the channels of reporter and template, and a pipe that ends with the supervisor."""
     from hasten.__main__ import find_program
+    from hasten.plugin import state
 
     program = find_program()
     if program is None:
@@ -21,9 +22,13 @@ def start_supervisor() -> tuple[int, int, int]:
     life, held = os.pipe()
     theirs = [*(pair[1].detach() for pair in pairs), held]
     environment = {**os.environ, "HASTEN_PYTHON": sys.executable}
+    kept = theirs
+    if state.hits >= 0:  # coverage is measured already
+        environment["HASTEN_HITS"] = str(state.hits)
+        kept = [*theirs, state.hits]
     process = subprocess.Popen(
         [program, "engine", ",".join(map(str, theirs))],
-        pass_fds=theirs,
+        pass_fds=kept,
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -14,19 +14,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from hasten import _native
+from hasten.plugin import state as process
 
 SCHEMA = 7
 TOOL = "hasten cov"
-MEMORY = "HASTEN_HITS"  # the environment's name of the descriptor, in processes that the program starts
 monitoring: Any = getattr(sys, "monitoring", None)
-MODES = ("", "test", "item", "function")
+CONTEXTS = {"": 0, "function": 2}  # enum hits_contexts; any other word: lines by context
 
 
 class State:
     """This process's part."""
 
-    fd: int = -1  # of the shared memory
     tool: int = -1
+    start_tool: int = -1
     tracer: Tracer | None = None
     contexts: str = ""
 
@@ -128,11 +128,11 @@ class Tracer:
 
 
 def _memory() -> int:
-    if state.fd < 0:
-        fd = os.environ.pop(MEMORY, "")
-        state.fd = int(fd) if fd else _native.monitor_create()
-        os.set_inheritable(state.fd, False)
-    return state.fd
+    """The descriptor of the memory that the processes of this run share."""
+    if process.hits < 0:
+        process.hits = _native.monitor_create()
+        os.set_inheritable(process.hits, False)
+    return process.hits
 
 
 def _tool() -> int:
@@ -149,6 +149,7 @@ def _open(tracer: Tracer) -> None:
     events = monitoring.events
     branch = tracer.trace_arcs
     state.tool = _tool()
+    state.start_tool = _tool() if state.contexts else -1
     sides = 0
     if branch and sys.version_info >= (3, 14):
         sides = events.BRANCH_LEFT | events.BRANCH_RIGHT
@@ -162,13 +163,16 @@ def _open(tracer: Tracer) -> None:
         "set_local_events": monitoring.set_local_events,
         "tool": state.tool,
         "local_events": local,
-        "start_events": local | events.PY_START,
+        "start_tool": state.start_tool,
+        "start_events": events.PY_START,
         "no_events": 0,
     }
-    calls = _native.monitor_open(_memory(), branch, bool(state.contexts), dict(opcode.opmap), names)
+    calls = _native.monitor_open(_memory(), branch, CONTEXTS.get(state.contexts, 1), dict(opcode.opmap), names)
     register = functools.partial(monitoring.register_callback, state.tool)
     register(events.PY_START, calls["start"])
     register(events.LINE, calls["line"])
+    if state.start_tool >= 0:
+        monitoring.register_callback(state.start_tool, events.PY_START, calls["enter"])
     if branch:
         register(events.PY_RETURN, calls["return"])
         register(events.PY_UNWIND, calls["unwind"])
@@ -212,10 +216,11 @@ def release() -> None:
     if state.tool < 0:
         return
     _native.monitor_close()
-    if monitoring.get_tool(state.tool) == TOOL:
-        monitoring.set_events(state.tool, 0)
-        monitoring.free_tool_id(state.tool)
-    state.tool = -1
+    for tool in (state.tool, state.start_tool):
+        if tool >= 0 and monitoring.get_tool(tool) == TOOL:
+            monitoring.set_events(tool, 0)
+            monitoring.free_tool_id(tool)
+    state.tool = state.start_tool = -1
 
 
 def finish(cov: Any) -> None:

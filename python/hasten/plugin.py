@@ -23,6 +23,7 @@ class State:
     reporter_chan: int = -1  # to the supervisor
     template_chan: int = -1
     life: int = -1  # its end of file means that the supervisor is gone
+    hits: int = -1  # coverage's shared memory (src/run/hits.h)
     crash_dir: str = ""  # where workers leave the stacks of crashes
     start: str = "template"  # or "early"
     terminal_out: int = -1  # a worker's standard output as it was before capture and /dev/null
@@ -46,11 +47,12 @@ def _adopt_channels() -> None:
     state.crash_dir = os.environ.pop("HASTEN_CRASH_DIR", "")
     text = os.environ.pop("HASTEN_CHANNELS", None)
     state.start = os.environ.pop("HASTEN_START", "") or ""
+    state.hits = int(os.environ.pop("HASTEN_HITS", "-1"))
     state.live = os.environ.pop("HASTEN_LIVE", None) is not None
     if text is None:
         return
     state.reporter_chan, state.template_chan, state.life = (int(part) for part in text.split(","))
-    for fd in (state.reporter_chan, state.template_chan, state.life):
+    for fd in (state.reporter_chan, state.template_chan, state.life, state.hits):
         if fd >= 0:
             os.set_inheritable(fd, False)
     state.started_by_program = True

@@ -183,6 +183,9 @@ def close_life() -> None:
 def before_configure(config: pytest.Config) -> None:
     """Called with everything imported and nothing configured: takes up this process's role."""
     state.slow_exit = bool(config.getoption("slow_exit", False))
+    if state.hits >= 0 and "hasten.monitor" not in sys.modules:
+        os.close(state.hits)  # nobody measures
+        state.hits = -1
     if state.role == "":
         _choose(config)
     if state.watch and state.role in ("plain", "reporter"):

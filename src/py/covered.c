@@ -90,7 +90,8 @@ static PyObject *set_for(PyObject *dict, PyObject *key) /* borrowed */
 static int add_arcs(struct gathered *g, const struct hits_file *file, PyObject *key)
 {
     PyObject *by_number = PyDict_New(); /* owned */
-    PyObject *ran = key && file->arcs_room ? set_for(g->arcs_of, key) : NULL;
+    const bool by_context = atomic_load(&g->hits->head->by_context) == HITS_LINES_BY_CONTEXT;
+    PyObject *ran = file->arcs_room && !by_context ? set_for(g->arcs_of, key) : NULL;
 
     for (uint32_t i = 0; by_number && i < file->arcs_room; i++) {
         struct hits_pair pair;
@@ -112,9 +113,8 @@ static int add_arcs(struct gathered *g, const struct hits_file *file, PyObject *
 static int add_file(const struct hits_file *file, void *data)
 {
     struct gathered *g = data;
-    const bool by_context = atomic_load(&g->hits->head->by_context) != 0;
     PyObject *path = PyUnicode_DecodeUTF8(hits_path(g->hits, file), file->path_size, "replace"); /* owned */
-    PyObject *key = path && !by_context ? Py_BuildValue("(Os)", path, "") : NULL;                /* owned */
+    PyObject *key = path ? Py_BuildValue("(Os)", path, "") : NULL;                               /* owned */
     int code = path ? 0 : -1;
 
     if (code == 0 && key)

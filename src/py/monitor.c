@@ -17,7 +17,7 @@ static struct {
     bool on;
     bool paused; /* nothing is recorded, and no event switched off */
     bool branch;
-    bool contexts;
+    enum hits_contexts contexts;
     Py_ssize_t extra;  /* our place in co_extra; -1: none yet */
     PyObject *decide;  /* owned: (file name, frame) -> path or None */
     PyObject *files;   /* owned: dict, co_filename -> int, a struct monitor_file's address; 0: does not count */
@@ -25,7 +25,8 @@ static struct {
     PyObject *set_local_events; /* owned */
     PyObject *tool;             /* owned */
     PyObject *local_events;     /* owned: for code that counts */
-    PyObject *start_events;     /* owned: the same, for code with a start_line */
+    PyObject *start_tool;       /* owned: a second one, as a global PY_START cannot be switched on again for one code */
+    PyObject *start_events;     /* owned: for announced code */
     PyObject *no_events;        /* owned */
     PyCodeObject **touched;     /* borrowed: ran in this context; NULL: has died since */
     uint32_t n_touched;
@@ -144,27 +145,31 @@ static struct monitor_file *file_for(PyCodeObject *code)
     return PyErr_Occurred() ? NULL : decide(code);
 }
 
-static int set_events(PyCodeObject *code, PyObject *events)
+static int set_events(PyObject *tool, PyCodeObject *code, PyObject *events)
 {
-    PyObject *args[] = {st.tool, (PyObject *)code, events};
+    PyObject *args[] = {tool, (PyObject *)code, events};
     PyObject *result = PyObject_Vectorcall(st.set_local_events, args, 3, NULL);
 
     Py_XDECREF(result);
     return result ? 0 : -1;
 }
 
-static PyObject *events_of(const struct monitor_code *known)
+static int arm(const struct monitor_code *known, PyCodeObject *code)
 {
-    return known->start_line ? st.start_events : st.local_events;
+    return set_events(st.tool, code, st.local_events) < 0 ||
+                   (known->announced && set_events(st.start_tool, code, st.start_events) < 0)
+               ? -1
+               : 0;
 }
 
 /*
- * A function of nothing but its def line (a docstring) has no LINE event once its RESUME is specialized (3.13.0). Its
- * start stands for it; without contexts that line ran already, as the statement that made the function.
+ * A function of nothing but its def line has no LINE event once its RESUME is specialized (3.13.0). Its start stands for
+ * it; without contexts that line ran already, as the statement that made the function.
  */
-static int32_t start_line_of(PyCodeObject *code)
+static bool is_announced(PyCodeObject *code)
 {
-    return st.contexts && flow_last_line(code) == code->co_firstlineno ? code->co_firstlineno : 0;
+    return st.contexts == HITS_FUNCTIONS_BY_CONTEXT ||
+           (st.contexts == HITS_LINES_BY_CONTEXT && flow_last_line(code) == code->co_firstlineno);
 }
 
 static int add_flow(struct monitor_code *known, PyCodeObject *code)
@@ -182,15 +187,16 @@ static struct monitor_code *adopt(PyCodeObject *code, struct monitor_file *file)
     known->file = file;
     known->first_line = code->co_firstlineno;
     known->touched = HITS_NONE;
-    known->start_line = start_line_of(code);
+    known->announced = is_announced(code);
     if ((st.branch && add_flow(known, code) < 0) || PyUnstable_Code_SetExtra((PyObject *)code, st.extra, known) < 0) {
         flow_free(known->flow);
         free(known);
         return NULL;
     }
-    return set_events(code, events_of(known)) < 0 ? NULL : known;
+    return arm(known, code) < 0 ? NULL : known;
 }
 
+/* In this context. Functions are noted as they are entered, their lines do not matter. */
 static void touch(struct monitor_code *known, PyCodeObject *code)
 {
     if (!st.contexts || known->touched != HITS_NONE)
@@ -203,9 +209,23 @@ static void touch(struct monitor_code *known, PyCodeObject *code)
     st.touched[st.n_touched++] = code;
 }
 
+static void prove(int32_t from, int32_t to, void *file)
+{
+    record_arc(&st.sink, file, from, to, st.contexts == HITS_LINES_BY_CONTEXT);
+}
+
 /* ---- events; args as sys.monitoring documents them */
 
-/* (code, offset): once for each code object, and again in each context for those with a start_line. */
+static void enter(struct monitor_code *known, PyCodeObject *code)
+{
+    if (st.branch)
+        record_arc(&st.sink, known->file, known->first_line, known->first_line, true);
+    else
+        record_line(&st.sink, known->file, known->first_line, true);
+    touch(known, code);
+}
+
+/* (code, offset): once for each code object */
 static PyObject *on_start(PyObject *const *args)
 {
     PyCodeObject *code = (PyCodeObject *)args[0];
@@ -222,16 +242,19 @@ static PyObject *on_start(PyObject *const *args)
         if (PyErr_Occurred())
             return NULL;
     }
-    if (known && known->start_line) {
-        record_line(&st.sink, known->file, known->start_line);
-        touch(known, code);
-    }
+    if (known && known->announced)
+        enter(known, code);
     return disabled();
 }
 
-static void prove(int32_t from, int32_t to, void *file)
+/* (code, offset): of announced code, once in each context */
+static PyObject *on_enter(PyObject *const *args)
 {
-    record_arc(&st.sink, file, from, to);
+    struct monitor_code *known = code_of(args[0]);
+
+    if (known && !st.paused)
+        enter(known, (PyCodeObject *)args[0]);
+    return disabled();
 }
 
 /* Whether this LINE event is needed again. */
@@ -239,9 +262,9 @@ static bool reach(const struct monitor_code *known, uint32_t at, int32_t line)
 {
     const struct flow_unit *unit = &known->flow->units[at];
 
-    record_arc(&st.sink, known->file, line, line);
+    prove(line, line, known->file);
     if (unit->from)
-        record_arc(&st.sink, known->file, unit->from, line);
+        prove(unit->from, line, known->file);
     return unit->state & FLOW_PAIRED && flow_reached(known->flow, at, prove, known->file);
 }
 
@@ -253,7 +276,7 @@ static PyObject *on_line(PyObject *const *args)
 
     if (!known || st.paused)
         return disabled();
-    record_line(&st.sink, known->file, line);
+    record_line(&st.sink, known->file, line, st.contexts == HITS_LINES_BY_CONTEXT);
     touch(known, (PyCodeObject *)args[0]);
     if (known->flow) {
         const uint32_t at = (uint32_t)compat_lasti() / 2;
@@ -269,9 +292,9 @@ static void prove_trail(const struct monitor_code *known, int32_t line, uint32_t
     const int32_t to = line ? flow_trail(known->flow, line, at) : FLOW_NO_LINE;
 
     if (to == FLOW_LEAVES)
-        record_arc(&st.sink, known->file, line, -known->first_line);
+        prove(line, -known->first_line, known->file);
     else if (to != FLOW_NO_LINE)
-        record_arc(&st.sink, known->file, line, to);
+        prove(line, to, known->file);
 }
 
 /* (code, offset, destination): BRANCH of 3.12 and 3.13, BRANCH_LEFT and BRANCH_RIGHT of later ones */
@@ -306,7 +329,7 @@ static PyObject *on_return(PyObject *const *args)
     const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
 
     if (known && known->flow && !st.paused && at < known->flow->n) {
-        record_arc(&st.sink, known->file, known->flow->units[at].line, -known->first_line);
+        prove(known->flow->units[at].line, -known->first_line, known->file);
         touch(known, (PyCodeObject *)args[0]);
     }
     return disabled();
@@ -343,7 +366,7 @@ static PyObject *on_unwind(PyObject *const *args)
         const struct flow_unit *unit = &known->flow->units[at];
 
         if (unit->kind != FLOW_YIELD && unit->kind != FLOW_RESUME) {
-            record_arc(&st.sink, known->file, st.raised_in == known ? st.raised_line : unit->line, -known->first_line);
+            prove(st.raised_in == known ? st.raised_line : unit->line, -known->first_line, known->file);
             touch(known, (PyCodeObject *)args[0]);
         }
     }
@@ -437,10 +460,10 @@ static PyObject *native_monitor_create(PyObject *self, PyObject *unused)
 
 static int take_names(PyObject *names)
 {
-    static const char *const keys[] = {"decide",       "disable",      "set_local_events", "tool",
-                                       "local_events", "start_events", "no_events"};
-    PyObject **const places[] = {&st.decide,       &st.disable,      &st.set_local_events, &st.tool,
-                                 &st.local_events, &st.start_events, &st.no_events};
+    static const char *const keys[] = {"decide",       "disable",    "set_local_events", "tool",
+                                       "local_events", "start_tool", "start_events",     "no_events"};
+    PyObject **const places[] = {&st.decide,       &st.disable,    &st.set_local_events, &st.tool,
+                                 &st.local_events, &st.start_tool, &st.start_events,     &st.no_events};
 
     return words_take(names, keys, places, HS_COUNT(keys));
 }
@@ -460,7 +483,7 @@ static PyObject *native_monitor_open(PyObject *self, PyObject *args)
     int fd;
 
     (void)self;
-    if (!PyArg_ParseTuple(args, "ippO!O!", &fd, &branch, &contexts, &PyDict_Type, &opmap, &PyDict_Type, &names))
+    if (!PyArg_ParseTuple(args, "ipiO!O!", &fd, &branch, &contexts, &PyDict_Type, &opmap, &PyDict_Type, &names))
         return NULL;
     if (flow_init(opmap) < 0 || take_names(names) < 0)
         return NULL;
@@ -475,15 +498,16 @@ static PyObject *native_monitor_open(PyObject *self, PyObject *args)
     if (!watches_forks && pthread_atfork(NULL, NULL, after_fork_in_child) == 0)
         watches_forks = true;
     st.branch = branch;
-    st.contexts = contexts;
+    st.contexts = (enum hits_contexts)contexts;
     atomic_store(&st.sink.hits.head->branch, (uint32_t)branch);
     atomic_store(&st.sink.hits.head->by_context, (uint32_t)contexts);
     record_context(&st.sink, contexts ? hits_context(&st.sink.hits, "", 0) : HITS_NONE);
     st.on = true;
-    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "start", make_callback(on_start, 2), "line",
+    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "start", make_callback(on_start, 2), "line",
                          make_callback(on_line, 2), "branch", make_callback(on_branch, 3), "return",
                          make_callback(on_return, 3), "unwind", make_callback(on_unwind, 3), "handled",
-                         make_callback(on_handled, 3), "raise", make_callback(on_raise, 3));
+                         make_callback(on_handled, 3), "raise", make_callback(on_raise, 3), "enter",
+                         make_callback(on_enter, 2));
 }
 
 static int rearm(PyCodeObject *code)
@@ -491,9 +515,13 @@ static int rearm(PyCodeObject *code)
     struct monitor_code *known = code_of((PyObject *)code);
 
     known->touched = HITS_NONE;
+    if (known->announced && set_events(st.start_tool, code, st.no_events) < 0)
+        return -1;
+    if (st.contexts == HITS_FUNCTIONS_BY_CONTEXT)
+        return set_events(st.start_tool, code, st.start_events);
     if (known->flow)
         flow_forget(known->flow);
-    return set_events(code, st.no_events) < 0 || set_events(code, events_of(known)) < 0 ? -1 : 0;
+    return set_events(st.tool, code, st.no_events) < 0 ? -1 : arm(known, code);
 }
 
 static PyObject *native_monitor_switch(PyObject *self, PyObject *name)

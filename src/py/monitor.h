@@ -31,21 +31,22 @@ struct monitor_code {
     struct monitor_file *file;
     struct flow *flow;  /* owned; NULL without arcs */
     int32_t first_line; /* co_firstlineno */
-    int32_t start_line; /* not 0: a line that may run without an event of its own (a function without statements) */
+    bool announced;     /* its starts are events of their own, in each context */
     uint32_t touched;   /* place in the list of those that ran in this context; HITS_NONE: not there */
 };
 
 /* monitor_record.c: writes what is proven. Nothing is answered: what finds no room is counted in the shared memory. */
 struct monitor_sink {
     struct hits hits;
-    uint32_t context; /* HITS_NONE: without contexts */
+    uint32_t context; /* that is now; HITS_NONE: without contexts */
     uint8_t ***touched;
     uint32_t n_touched;
     uint32_t touched_room;
 };
 
-void record_line(struct monitor_sink *sink, struct monitor_file *file, int32_t line);
-void record_arc(struct monitor_sink *sink, struct monitor_file *file, int32_t from, int32_t to);
+/* in_context: for the present context, else for the run as a whole. */
+void record_line(struct monitor_sink *sink, struct monitor_file *file, int32_t line, bool in_context);
+void record_arc(struct monitor_sink *sink, struct monitor_file *file, int32_t from, int32_t to, bool in_context);
 void record_context(struct monitor_sink *sink, uint32_t context);
 
 /* The file of that path, new or known to the shared memory; NULL: no room. last_line: the largest that is expected. */

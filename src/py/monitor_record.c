@@ -81,7 +81,7 @@ void record_context(struct monitor_sink *sink, uint32_t context)
     sink->context = context;
 }
 
-void record_line(struct monitor_sink *sink, struct monitor_file *file, int32_t line)
+void record_line(struct monitor_sink *sink, struct monitor_file *file, int32_t line, bool in_context)
 {
     const uint32_t bit = (uint32_t)line;
 
@@ -89,10 +89,12 @@ void record_line(struct monitor_sink *sink, struct monitor_file *file, int32_t l
         return;
     if (bit >= file->shared->n_lines && !widen(sink, file, 2 * bit, file->shared->arcs_room))
         return;
-    if (sink->context == HITS_NONE) {
+    if (!in_context) {
         hits_set(file->lines, bit);
         return;
     }
+    if (sink->context == HITS_NONE)
+        return;
     if (bit / HITS_PIECE_BITS >= file->n_line_pieces) {
         record_context(sink, sink->context);
         file->line_pieces = more_pieces(file->line_pieces, &file->n_line_pieces, pieces_for(file->shared->n_lines));
@@ -112,14 +114,14 @@ static uint32_t number_of_arc(struct monitor_sink *sink, struct monitor_file *fi
     return number;
 }
 
-void record_arc(struct monitor_sink *sink, struct monitor_file *file, int32_t from, int32_t to)
+void record_arc(struct monitor_sink *sink, struct monitor_file *file, int32_t from, int32_t to, bool in_context)
 {
     uint32_t number;
 
     if (from <= 0 || from >= HITS_MOST_LINES || to >= HITS_MOST_LINES || to <= -HITS_MOST_LINES)
         return;
     number = number_of_arc(sink, file, from, to);
-    if (number == HITS_NONE || sink->context == HITS_NONE)
+    if (number == HITS_NONE || !in_context || sink->context == HITS_NONE)
         return;
     if (number / HITS_PIECE_BITS >= file->n_arc_pieces) {
         record_context(sink, sink->context);

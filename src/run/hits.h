@@ -31,16 +31,22 @@
 #define HITS_MOST_LINES (1 << 20) /* of a file; arcs name lines in 21 bits */
 #define HITS_NONE UINT32_MAX
 
+enum hits_contexts {
+    HITS_NO_CONTEXTS,
+    HITS_LINES_BY_CONTEXT,    /* what ran is in the pieces alone; files' arcs are what the pieces' numbers mean */
+    HITS_FUNCTIONS_BY_CONTEXT /* what ran is with the files; the pieces hold which functions were entered */
+};
+
 struct hits_head {
     char magic[8];
     _Atomic uint64_t used; /* bytes of the core handed out */
     _Atomic uint32_t n_files;
     _Atomic uint32_t n_contexts;
     _Atomic uint32_t n_blocks;
-    _Atomic uint32_t n_lost;   /* what found no room; not 0: the result is not complete */
-    _Atomic uint64_t contexts; /* offset of the newest struct hits_context, 0: none */
-    _Atomic uint32_t branch;   /* arcs are collected */
-    _Atomic uint32_t by_context;
+    _Atomic uint32_t n_lost;              /* what found no room; not 0: the result is not complete */
+    _Atomic uint64_t contexts;            /* offset of the newest struct hits_context, 0: none */
+    _Atomic uint32_t branch;              /* arcs are collected */
+    _Atomic uint32_t by_context;          /* enum hits_contexts */
     _Atomic uint64_t chains[HITS_CHAINS]; /* offset of the newest struct hits_file, 0: none */
 };
 

@@ -6,6 +6,7 @@
 #include "os/chan.h"
 #include "os/spawn.h"
 #include "os/term.h"
+#include "run/hits.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,6 +30,8 @@ static const char boot[] =
     "                     'install hasten there or name another interpreter with --python\\n')\n"
     "    sys.exit(4)\n"
     "sys.exit(console_main())\n";
+
+#define LAUNCH_HITS "HASTEN_HITS"
 
 void launch_note(struct run *run, const char *fmt, ...)
 {
@@ -86,20 +89,35 @@ static int open_terminal(struct run *run)
     return code;
 }
 
+/* Coverage's memory: pytest's own where it has started us, a new one otherwise. It costs nothing until it is used. */
+void launch_open_hits(struct run *run)
+{
+    const char *given = getenv(LAUNCH_HITS);
+    struct err err;
+
+    if (given && run->options->reporter_chan >= 0 && fcntl(atoi(given), F_SETFD, FD_CLOEXEC) == 0)
+        run->hits_fd = atoi(given);
+    else
+        run->hits_fd = hits_create(&err);
+    unsetenv(LAUNCH_HITS);
+}
+
 /* reporter, template: our descriptors for the child to keep, or -1. */
 static int start(struct run *run, int reporter, int template, const char *mode, int *pid, struct err *err)
 {
     char channels[96];
     char start_env[64];
     char crash_env[192];
-    const char *env[] = {channels, start_env, crash_env, run->options->live ? "HASTEN_LIVE=1" : NULL, NULL};
+    char hits_env[32];
+    const char *env[] = {channels, start_env, crash_env, hits_env, run->options->live ? "HASTEN_LIVE=1" : NULL, NULL};
     const int life = template >= 0 ? make_life() : -1;
-    const int keep[] = {reporter, template, life};
+    const int keep[] = {reporter, template, life, run->hits_fd};
     char **argv = make_argv(run->options);
     int code;
 
     snprintf(channels, sizeof channels, "HASTEN_CHANNELS=%d,%d,%d", reporter, template, life);
     snprintf(start_env, sizeof start_env, "HASTEN_START=%s", mode);
+    snprintf(hits_env, sizeof hits_env, LAUNCH_HITS "=%d", run->hits_fd);
     snprintf(crash_env, sizeof crash_env, "HASTEN_CRASH_DIR=%s", run->crash_dir);
     if (run->options->live && run->pty < 0) {
         code = open_terminal(run);
@@ -109,7 +127,7 @@ static int start(struct run *run, int reporter, int template, const char *mode, 
         }
     }
     const struct spawn_options options = {
-        .argv = argv, .env = env, .keep = keep, .n_keep = 3, .terminal = run->pty_slave, .own_group = true};
+        .argv = argv, .env = env, .keep = keep, .n_keep = 4, .terminal = run->pty_slave, .own_group = true};
     code = spawn(&options, pid);
     free(argv);
     if (life >= 0)

@@ -292,6 +292,7 @@ void run_release(struct run *run)
     run_close_fd(&run->signals);
     run_close_fd(&run->segment_fd);
     run_close_fd(&run->inputs_fd);
+    run_close_fd(&run->hits_fd);
     run_close_fd(&run->table_fd);
     run_close_fd(&run->catalog_fd);
     run_close_fd(&run->pty);
@@ -308,6 +309,7 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
                       .template = {.chan = options->template_chan},
                       .segment_fd = -1,
                       .inputs_fd = -1,
+                      .hits_fd = -1,
                       .table_fd = -1,
                       .catalog_fd = -1,
                       .pty = -1,
@@ -323,6 +325,7 @@ int run_tests(const struct run_options *options, const struct run_watcher *watch
     snprintf(run.crash_dir, sizeof run.crash_dir, "%.90s/hasten-XXXXXX", tmp && tmp[0] ? tmp : "/tmp");
     if (!mkdtemp(run.crash_dir))
         run.crash_dir[0] = '\0';
+    launch_open_hits(&run);
     if (options->reporter_chan < 0)
         code = launch_pytest(&run, err);
     launched = code == 0; /* else there is no such interpreter, which is wrong usage */

@@ -105,6 +105,7 @@ struct run {
     struct segment segment;
     int segment_fd;
     int inputs_fd;
+    int hits_fd; /* hits.h; -1: none could be made */
     struct plan_table table;
     int table_fd;
     int catalog_fd;
@@ -156,6 +157,7 @@ enum sender { FROM_REPORTER = 1, FROM_TEMPLATE = 2, FROM_WORKER = 4 };
 int messages_drain(struct run *run, int *chan, enum sender from, uint32_t slot, struct err *err);
 
 /* launch.c */
+void launch_open_hits(struct run *run);
 int launch_pytest(struct run *run, struct err *err);
 int launch_reporter(struct run *run, struct err *err);
 int launch_worker(struct run *run, uint32_t slot, int chan, struct err *err);
