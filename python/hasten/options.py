@@ -12,8 +12,9 @@ import pytest
 
 def add(parser: pytest.Parser, group: Any, pluginmanager: pytest.PytestPluginManager) -> None:
     """Adds the options of a run that hasten drives, and takes pytest-xdist's place."""
-    from hasten import xdist
+    from hasten import cov_options, xdist
 
+    cov_options.install(parser, pluginmanager)
     if not pluginmanager.hasplugin("xdist") and not pluginmanager.is_blocked("xdist"):
         pluginmanager.register(sys.modules[xdist.__name__], "xdist")
         pluginmanager.set_blocked("xdist.looponfail")

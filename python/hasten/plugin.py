@@ -37,6 +37,8 @@ class State:
     slow_exit: bool = False
     late: bool = False  # started in the course of a run, beside or in the place of another process
     manager: Any = None  # the plugin manager of the run that was asked for: the first one in this process
+    wants_coverage: bool = False  # `hasten cov`
+    cov: Any = None  # cov.Controller of a run that is measured
 
 
 state = State()
@@ -49,6 +51,7 @@ def _adopt_channels() -> None:
     state.start = os.environ.pop("HASTEN_START", "") or ""
     state.hits = int(os.environ.pop("HASTEN_HITS", "-1"))
     state.live = os.environ.pop("HASTEN_LIVE", None) is not None
+    state.wants_coverage = os.environ.pop("HASTEN_COV", None) is not None
     if text is None:
         return
     state.reporter_chan, state.template_chan, state.life = (int(part) for part in text.split(","))
@@ -208,8 +211,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
     if _wanted(early_config.pluginmanager):
-        from hasten import split
+        from hasten import cov_options, split
 
+        if cov_options.is_asked_for(early_config):
+            from hasten import cov
+
+            cov.begin(early_config)
         split.before_conftests(early_config)
     return (yield)
 

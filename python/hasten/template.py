@@ -283,9 +283,13 @@ class Template:
             state.seeds.stop()
             state.seeds.before_fork()
         split.close_life()
+        if state.cov is not None:
+            state.cov.before_workers()
         fork = _native.template_serve(state.template_chan, self.segment_fd)
         if isinstance(fork, bool):
             report = once.last_teardown() if once.active else None
+            if state.cov is not None and once.active:
+                state.cov.after_workers()
             if report is not None:
                 self._send_extra(state.template_chan, ("r", self.worker._written(report)))
             _native.template_end_orphans()

@@ -8,6 +8,7 @@
 
 static const struct cmd commands[] = {
     {"run", "run a pytest suite in parallel: hasten run [options] [pytest arguments]", cmd_run, false},
+    {"cov", "the same, measuring which code the tests reach: hasten cov [run arguments]", cmd_cov, false},
     {"history", "the last runs of a project", cmd_history, false},
     {"slow", "the tests that take longest", cmd_slow, false},
     {"flaky", "tests whose outcome changes", cmd_flaky, false},

@@ -17,6 +17,7 @@ int cmd_dispatch(int argc, char **argv);    /* argv[0] is the program */
 int cmd_fail(int status, const char *text); /* "hasten: text" to stderr; returns status */
 
 int cmd_run(int argc, char **argv);
+int cmd_cov(int argc, char **argv);
 int cmd_history(int argc, char **argv);
 int cmd_slow(int argc, char **argv);
 int cmd_flaky(int argc, char **argv);
