@@ -274,14 +274,14 @@ class Controller:
         self.started = False
         distributed = state.role == "reporter"
         with self._in_topdir():
-            if self.monitor is not None:
-                self.monitor.finish(self.cov)
-            else:
-                self.cov.stop()
-                self.cov._warn_no_data = not distributed
             if distributed:
                 self._match_sources()
-            with self._modules_of_workers() if distributed else contextlib.nullcontext():
+            if self.monitor is None:
+                self.cov._warn_no_data = not distributed
+            with self._modules_of_workers():
+                self.cov.stop()
+                if self.monitor is not None:
+                    self.monitor.finish(self.cov)
                 self.cov.save()
             warn = self.cov._warn
             empty = self.monitor is None and distributed
