@@ -18,6 +18,7 @@ from hasten.plugin import state as process
 
 SCHEMA = 7
 TOOL = "hasten cov"
+TOOLS = (1, 3, 4, 5, 2)  # ids of sys.monitoring: coverage's own first, a debugger's never
 monitoring: Any = getattr(sys, "monitoring", None)
 CONTEXTS = {"": 0, "function": 2}  # enum hits_contexts; any other word: lines by context
 
@@ -42,6 +43,8 @@ def why_not(cov: Any, contexts: str | None = "") -> str:
         return f"{sys.implementation.name} is not CPython"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "this CPython is built without the GIL"
+    if len(_free_tools()) < (2 if contexts else 1):
+        return "the tool ids of sys.monitoring are taken"
     config = cov.config
     core = os.environ.get("COVERAGE_CORE") or getattr(config, "core", None)
     if config.timid:
@@ -135,12 +138,8 @@ def _memory() -> int:
     return process.hits
 
 
-def _tool() -> int:
-    for tool in (monitoring.COVERAGE_ID, 3, 4):
-        if monitoring.get_tool(tool) is None:
-            monitoring.use_tool_id(tool, TOOL)
-            return tool
-    raise RuntimeError("hasten cov: every tool id of sys.monitoring that could be used is taken")
+def _free_tools() -> list[int]:
+    return [tool for tool in TOOLS if monitoring.get_tool(tool) is None]
 
 
 def _open(tracer: Tracer) -> None:
@@ -148,8 +147,12 @@ def _open(tracer: Tracer) -> None:
 
     events = monitoring.events
     branch = tracer.trace_arcs
-    state.tool = _tool()
-    state.start_tool = _tool() if state.contexts else -1
+    free = _free_tools()
+    state.tool = free[0]
+    state.start_tool = free[1] if state.contexts else -1
+    for tool in (state.tool, state.start_tool):
+        if tool >= 0:
+            monitoring.use_tool_id(tool, TOOL)
     sides = 0
     if branch and sys.version_info >= (3, 14):
         sides = events.BRANCH_LEFT | events.BRANCH_RIGHT
@@ -182,6 +185,7 @@ def _open(tracer: Tracer) -> None:
         for name in ("BRANCH_LEFT", "BRANCH_RIGHT") if sys.version_info >= (3, 14) else ("BRANCH",):
             register(getattr(events, name), calls["branch"])
     monitoring.set_events(state.tool, events.PY_START | (exceptions if branch else 0))
+    monitoring.restart_events()  # what an earlier session of this process has switched off
 
 
 def start(cov: Any, contexts: str = "") -> None:
@@ -227,6 +231,8 @@ def finish(cov: Any) -> None:
     """Puts what any process of the run collected into cov's data, and says what coverage.py says at the end."""
     release()
     lines, arcs, n_lost = _native.covered(_memory())
+    os.close(process.hits)
+    process.hits = -1
     cov._init_data(None)
     data = cov._data
     _write(data, _mapped(cov, arcs if cov.config.branch else lines), cov.config.branch, cov.config.context)

@@ -18,6 +18,8 @@ static struct {
     bool paused; /* nothing is recorded, and no event switched off */
     bool branch;
     enum hits_contexts contexts;
+    uint32_t session;  /* how often monitor_open() was called */
+    PyObject *paths;   /* owned: dict, path -> address of its struct monitor_file */
     Py_ssize_t extra;  /* our place in co_extra; -1: none yet */
     PyObject *decide;  /* owned: (file name, frame) -> path or None */
     PyObject *files;   /* owned: dict, co_filename -> int, a struct monitor_file's address; 0: does not count */
@@ -40,7 +42,8 @@ static PyObject *disabled(void)
     return Py_NewRef(st.paused ? Py_None : st.disable);
 }
 
-static struct monitor_code *code_of(PyObject *object)
+/* What is known of it in this session, or an earlier one. */
+static struct monitor_code *any_code_of(PyObject *object)
 {
     void *extra = NULL;
 
@@ -49,13 +52,20 @@ static struct monitor_code *code_of(PyObject *object)
     return extra;
 }
 
+static struct monitor_code *code_of(PyObject *object)
+{
+    struct monitor_code *known = any_code_of(object);
+
+    return known && known->session == st.session ? known : NULL;
+}
+
 static void forget_code(void *extra)
 {
     struct monitor_code *known = extra;
 
     if (!known)
         return;
-    if (known->touched != HITS_NONE)
+    if (known->session == st.session && known->touched != HITS_NONE)
         st.touched[known->touched] = NULL;
     flow_free(known->flow);
     free(known);
@@ -90,19 +100,15 @@ static struct monitor_file *open_file(PyObject *path, PyCodeObject *code)
 /* Two file names of code objects may lead to one path. */
 static struct monitor_file *file_of_path(PyObject *path, PyCodeObject *code)
 {
-    static PyObject *paths; /* owned: dict, path -> address */
-    PyObject *known;
+    PyObject *known = PyDict_GetItemWithError(st.paths, path);
     struct monitor_file *file;
 
-    if (!paths)
-        paths = PyDict_New();
-    known = paths ? PyDict_GetItemWithError(paths, path) : NULL;
     if (known)
         return PyLong_AsVoidPtr(known);
     file = PyErr_Occurred() ? NULL : open_file(path, code);
     known = file ? PyLong_FromVoidPtr(file) : NULL;
     if (known)
-        PyDict_SetItem(paths, path, known);
+        PyDict_SetItem(st.paths, path, known);
     Py_XDECREF(known);
     return file;
 }
@@ -184,6 +190,8 @@ static struct monitor_code *adopt(PyCodeObject *code, struct monitor_file *file)
 {
     struct monitor_code *known = hs_alloc(sizeof *known);
 
+    forget_code(any_code_of((PyObject *)code));
+    known->session = st.session;
     known->file = file;
     known->first_line = code->co_firstlineno;
     known->touched = HITS_NONE;
@@ -488,9 +496,10 @@ static PyObject *native_monitor_open(PyObject *self, PyObject *args)
     if (flow_init(opmap) < 0 || take_names(names) < 0)
         return NULL;
     Py_XSETREF(st.files, PyDict_New());
+    Py_XSETREF(st.paths, PyDict_New());
     if (st.extra < 0)
         st.extra = PyUnstable_Eval_RequestCodeExtraIndex(forget_code);
-    if (!st.files || st.extra < 0)
+    if (!st.files || !st.paths || st.extra < 0)
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     hits_detach(&st.sink.hits);
     if (hits_attach(&st.sink.hits, fd, &err) < 0)
@@ -502,6 +511,9 @@ static PyObject *native_monitor_open(PyObject *self, PyObject *args)
     atomic_store(&st.sink.hits.head->branch, (uint32_t)branch);
     atomic_store(&st.sink.hits.head->by_context, (uint32_t)contexts);
     record_context(&st.sink, contexts ? hits_context(&st.sink.hits, "", 0) : HITS_NONE);
+    st.session++;
+    st.n_touched = 0;
+    st.paused = false;
     st.on = true;
     return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "start", make_callback(on_start, 2), "line",
                          make_callback(on_line, 2), "branch", make_callback(on_branch, 3), "return",

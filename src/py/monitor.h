@@ -32,6 +32,7 @@ struct monitor_code {
     struct flow *flow;  /* owned; NULL without arcs */
     int32_t first_line; /* co_firstlineno */
     bool announced;     /* its starts are events of their own, in each context */
+    uint32_t session;   /* the monitor_open() that it belongs to; of an earlier one it means nothing */
     uint32_t touched;   /* place in the list of those that ran in this context; HITS_NONE: not there */
 };
 
