@@ -51,12 +51,13 @@ static int say_coverage_does(const char *verb)
 /* The package does it: coverage.py reads the data and knows which lines are statements. */
 static int diff(int argc, char **argv)
 {
-    char **args = hs_alloc(((size_t)argc + 4) * sizeof *args);
+    char **args = hs_alloc(((size_t)argc + 5) * sizeof *args);
     struct str python = STR_INIT;
     size_t n = 0;
 
     python_find(NULL, &python);
     args[n++] = (char *)(uintptr_t)str_text(&python);
+    args[n++] = (char *)(uintptr_t)"-P"; /* nothing in this folder stands in for a module */
     args[n++] = (char *)(uintptr_t)"-m";
     args[n++] = (char *)(uintptr_t)"hasten.cov_diff";
     for (int i = 0; i < argc; i++)
