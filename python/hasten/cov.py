@@ -12,6 +12,7 @@ import contextlib
 import importlib
 import io
 import os
+import sqlite3
 import sys
 import types
 import warnings
@@ -134,6 +135,7 @@ class Controller:
             self.cov.config.core = self.cov.config.core or "ctrace"
             self.cov.start()
         self._keep_own_exit(leave)
+        os.register_at_fork(after_in_child=self._go_on_in_fork)
         self.started = True
         config = self.cov.config
         if self.options.cov_fail_under is None:
@@ -185,6 +187,11 @@ class Controller:
                 restart()
 
         control._after_fork_in_child = after_fork  # type: ignore[attr-defined]
+
+    def _go_on_in_fork(self) -> None:
+        """coverage.py takes a collector of another process for a dead one when the next one is started (by a test)."""
+        if state.role in ("", "template") and self.started:
+            self.cov._collector.pid = os.getpid()
 
     def warn_again(self) -> None:
         """What begin() has caught, where pytest records it."""
@@ -241,24 +248,32 @@ class Controller:
 
     def finish_part(self, output: dict[str, Any]) -> None:
         """In a worker, or a template that ran no worker. output: goes to the reporter."""
-        self._look_at_sources(output)
         self.started = False
         if self.monitor is not None:
             self.monitor.pause()
-            return
-        self.cov._warn_no_data = self.cov._warn_unimported_source = False
-        with self._in_topdir():
+        else:
+            self.cov._warn_no_data = self.cov._warn_unimported_source = False
             self.cov.stop()
-            self.cov.save()
+            try:
+                with self._in_topdir():
+                    self.cov.save()
+            except self.errors:
+                return  # the reporter will miss it
+        output[OUTPUT] = self._look_at_sources()
 
-    def _look_at_sources(self, output: dict[str, Any]) -> None:
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What goes wrong with data files."""
+        return (coverage_module().CoverageException, OSError, sqlite3.Error)
+
+    def _look_at_sources(self) -> dict[str, Any]:
         """Where this process has found the packages that are to be measured: the reporter has not imported them."""
         found = {}
         for name in self.cov._inorout.source_pkgs:
             module = sys.modules.get(name)
             if module is not None:
                 found[name] = (getattr(module, "__file__", None), getattr(module, "__path__", None) is not None)
-        output[OUTPUT] = {"found": found, "unmatched": list(self.cov._inorout.source_pkgs_unmatched)}
+        return {"found": found, "unmatched": list(self.cov._inorout.source_pkgs_unmatched)}
 
     # ---- the process that reports
 
@@ -384,9 +399,18 @@ class Plugin:
         if state.role in ("template", "worker"):
             controller.finish_part(session.config.workeroutput)  # type: ignore[attr-defined]
         else:
-            controller.finish()
-            self._report(controller, session)
+            self._finish(controller, session)
         return result
+
+    def _finish(self, controller: Controller, session: pytest.Session) -> None:
+        try:
+            controller.finish()
+        except controller.errors as exc:
+            controller.abandon()
+            cov_report.say(session.config, f"\nERROR: coverage: {exc}\n")
+            session.testsfailed += 1
+        else:
+            self._report(controller, session)
 
     def _report(self, controller: Controller, session: pytest.Session) -> None:
         options = self.options

@@ -34,6 +34,14 @@ def let_warnings_be() -> None:
             warnings.simplefilter("once", category)
 
 
+def say(config: pytest.Config, text: str) -> None:
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is None:
+        sys.stderr.write(text)
+    else:
+        terminal.write(text, red=True, bold=True)
+
+
 class Report:
     """Makes the reports of one run. out: what the terminal is to show of them."""
 
@@ -51,17 +59,9 @@ class Report:
             return self._make()
         except (coverage.CoverageException, OSError) as exc:
             message = f"Failed to generate report: {exc}\n"
-            self._say(config, f"\nWARNING: {message}\n")
+            say(config, f"\nWARNING: {message}\n")
             warnings.warn(cov_warnings.CovReportWarning(message), stacklevel=1)
             return 0
-
-    @staticmethod
-    def _say(config: pytest.Config, text: str) -> None:
-        terminal = config.pluginmanager.getplugin("terminalreporter")
-        if terminal is None:
-            sys.stderr.write(text)
-        else:
-            terminal.write(text, red=True, bold=True)
 
     def _make(self) -> float:
         precision = self.options.cov_precision
@@ -134,7 +134,7 @@ class Report:
         if results.should_fail_under(total, least, precision):
             shown = results.display_covered(total, precision)
             text = f"Coverage failure: total of {shown} is less than fail-under={least:.{precision}f}"
-            self._say(session.config, f"\nERROR: {text}\n")
+            say(session.config, f"\nERROR: {text}\n")
             session.testsfailed += 1
 
 

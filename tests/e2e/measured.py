@@ -69,7 +69,8 @@ class Measured:
 
     def left(self) -> list[str]:
         """Names of data files, and of ours, that lie about."""
-        return sorted(path.name for pattern in (".coverage*", ".hasten-cov*") for path in self.folder.glob(pattern))
+        found = [path.name for pattern in (".coverage*", ".hasten-cov*") for path in self.folder.glob(pattern)]
+        return sorted(name for name in found if name != ".coveragerc")
 
     def lines(self, *wanted: str) -> list[str]:
         """Lines of the output that contain one of the words."""
