@@ -37,7 +37,7 @@ def git(*args: str, folder: str | None = None) -> str:
         raise Refusal(f"git cannot be started: {exc.strerror}") from None
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0]
-        raise Refusal(f"git {args[0]}: {reason}")
+        raise Refusal(f"git: {reason}")
     return done.stdout
 
 
@@ -240,6 +240,8 @@ def options() -> argparse.ArgumentParser:
 
 def main(argv: list[str]) -> int:
     parser = options()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         chosen = parser.parse_args(argv)
     except SystemExit as exc:

@@ -1,4 +1,4 @@
-"""`hasten run --cov` knows the options of pytest-cov and the configuration of coverage.py, and says what pytest-cov says."""
+"""`hasten run --cov` knows the options of pytest-cov and the configuration of coverage.py, and says what they say."""
 
 from __future__ import annotations
 
