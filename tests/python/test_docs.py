@@ -17,6 +17,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "bench/RE
 USERS = [
     ROOT / "README.md",
     ROOT / "docs/guide/run.md",
+    ROOT / "docs/guide/cov.md",
     ROOT / "docs/reference/differences.md",
     ROOT / "docs/reference/xdist.md",
 ]
@@ -95,7 +96,9 @@ def options(tmp_path_factory) -> set[str]:
     shown = says(str(program), "run", "--help") + says(
         sys.executable, "-m", "pytest", "--help", "-p", "no:cacheprovider"
     )
-    declared = (ROOT / "python/hasten/options.py").read_text() + (ROOT / "python/hasten/xdist.py").read_text()
+    modules = ("options", "xdist", "cov_options", "cov_diff")
+    declared = "".join((ROOT / f"python/hasten/{name}.py").read_text() for name in modules)
+    declared += says(str(program), "cov", "which", "--help")
     return option_names(shown) | option_names(declared.replace('"', " "))
 
 
