@@ -554,7 +554,7 @@ void flow_raised(struct flow *flow, uint32_t at)
 void flow_forget(struct flow *flow)
 {
     for (uint32_t i = 0; i < flow->n; i++)
-        flow->units[i].state &= (uint8_t)~(FLOW_FALL_SEEN | FLOW_JUMP_SEEN | FLOW_RAN);
+        flow->units[i].state &= (uint8_t)~(FLOW_FALL_SEEN | FLOW_JUMP_SEEN | FLOW_SEEN | FLOW_RAN);
     for (uint32_t i = 0; i < flow->n_pairs; i++)
         flow->pairs[i].proven = false;
 }

@@ -39,9 +39,11 @@ enum flow_kind {
 enum flow_state {
     FLOW_FALL_SEEN = 1,
     FLOW_JUMP_SEEN = 2,
+    FLOW_LEFT = FLOW_JUMP_SEEN, /* of a return: its event came */
     FLOW_FALL_PROVEN = 4,
     FLOW_JUMP_PROVEN = 8,
     FLOW_PAIRED = 16, /* in a pair */
+    FLOW_SEEN = 64,   /* its LINE event came */
     FLOW_RAN = 32     /* begin of a pair: its LINE event came, and it has not raised since */
 };
 

@@ -12,6 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MOST_EVENTS 80 /* of one code object in one context before they are switched off */
+
 static struct {
     struct monitor_sink sink;
     bool on;
@@ -30,9 +32,10 @@ static struct {
     PyObject *start_tool;       /* owned: a second one, as a global PY_START cannot be switched on again for one code */
     PyObject *start_events;     /* owned: for announced code */
     PyObject *no_events;        /* owned */
-    PyCodeObject **touched;     /* borrowed: ran in this context; NULL: has died since */
-    uint32_t n_touched;
-    uint32_t touched_room;
+    PyCodeObject **asleep;      /* borrowed: to be switched on in the next context; NULL: has died since */
+    uint32_t n_asleep;
+    uint32_t asleep_room;
+    uint32_t switches;                    /* of contexts, so far */
     const struct monitor_code *raised_in; /* borrowed, to compare: where the last exception was raised */
     int32_t raised_line;                  /* 0: not known */
 } st = {.extra = -1};
@@ -65,8 +68,8 @@ static void forget_code(void *extra)
 
     if (!known)
         return;
-    if (known->session == st.session && known->touched != HITS_NONE)
-        st.touched[known->touched] = NULL;
+    if (known->session == st.session && known->asleep != HITS_NONE)
+        st.asleep[known->asleep] = NULL;
     flow_free(known->flow);
     free(known);
 }
@@ -194,7 +197,7 @@ static struct monitor_code *adopt(PyCodeObject *code, struct monitor_file *file)
     known->session = st.session;
     known->file = file;
     known->first_line = code->co_firstlineno;
-    known->touched = HITS_NONE;
+    known->asleep = HITS_NONE;
     known->announced = is_announced(code);
     if ((st.branch && add_flow(known, code) < 0) || PyUnstable_Code_SetExtra((PyObject *)code, st.extra, known) < 0) {
         flow_free(known->flow);
@@ -204,17 +207,41 @@ static struct monitor_code *adopt(PyCodeObject *code, struct monitor_file *file)
     return arm(known, code) < 0 ? NULL : known;
 }
 
-/* In this context. Functions are noted as they are entered, their lines do not matter. */
-static void touch(struct monitor_code *known, PyCodeObject *code)
+/* Before an event is looked at: whether it is the first one of its code in this context is kept with the code. */
+static void begin(struct monitor_code *known)
 {
-    if (!st.contexts || known->touched != HITS_NONE)
+    if (known->switches == st.switches)
         return;
-    if (st.n_touched == st.touched_room) {
-        st.touched_room = st.touched_room ? 2 * st.touched_room : 256;
-        st.touched = hs_realloc(st.touched, st.touched_room * sizeof *st.touched);
+    known->switches = st.switches;
+    known->n_events = 0;
+    if (known->flow && st.contexts == HITS_LINES_BY_CONTEXT)
+        flow_forget(known->flow);
+}
+
+static void sleep_until_switch(struct monitor_code *known, PyCodeObject *code)
+{
+    if (known->asleep != HITS_NONE)
+        return;
+    if (st.n_asleep == st.asleep_room) {
+        st.asleep_room = st.asleep_room ? 2 * st.asleep_room : 256;
+        st.asleep = hs_realloc(st.asleep, st.asleep_room * sizeof *st.asleep);
     }
-    known->touched = st.n_touched;
-    st.touched[st.n_touched++] = code;
+    known->asleep = st.n_asleep;
+    st.asleep[st.n_asleep++] = code;
+}
+
+/* The answer to an event that need not come again in this context. */
+static PyObject *rest(struct monitor_code *known, PyObject *code)
+{
+    if (++known->n_events < MOST_EVENTS)
+        return Py_NewRef(Py_None);
+    sleep_until_switch(known, (PyCodeObject *)code);
+    return Py_NewRef(st.disable);
+}
+
+static PyObject *done_with(struct monitor_code *known, PyObject *code)
+{
+    return st.contexts == HITS_LINES_BY_CONTEXT ? rest(known, code) : Py_NewRef(st.disable);
 }
 
 static void prove(int32_t from, int32_t to, void *file)
@@ -224,13 +251,15 @@ static void prove(int32_t from, int32_t to, void *file)
 
 /* ---- events; args as sys.monitoring documents them */
 
-static void enter(struct monitor_code *known, PyCodeObject *code)
+static void enter(struct monitor_code *known)
 {
+    begin(known);
+    if (known->n_events)
+        return;
     if (st.branch)
         record_arc(&st.sink, known->file, known->first_line, known->first_line, true);
     else
         record_line(&st.sink, known->file, known->first_line, true);
-    touch(known, code);
 }
 
 /* (code, offset): once for each code object */
@@ -251,7 +280,7 @@ static PyObject *on_start(PyObject *const *args)
             return NULL;
     }
     if (known && known->announced)
-        enter(known, code);
+        enter(known);
     return disabled();
 }
 
@@ -260,19 +289,23 @@ static PyObject *on_enter(PyObject *const *args)
 {
     struct monitor_code *known = code_of(args[0]);
 
-    if (known && !st.paused)
-        enter(known, (PyCodeObject *)args[0]);
-    return disabled();
+    if (!known || st.paused)
+        return disabled();
+    enter(known);
+    return rest(known, args[0]);
 }
 
 /* Whether this LINE event is needed again. */
 static bool reach(const struct monitor_code *known, uint32_t at, int32_t line)
 {
-    const struct flow_unit *unit = &known->flow->units[at];
+    struct flow_unit *unit = &known->flow->units[at];
 
-    prove(line, line, known->file);
-    if (unit->from)
-        prove(unit->from, line, known->file);
+    if (!(unit->state & FLOW_SEEN)) {
+        prove(line, line, known->file);
+        if (unit->from)
+            prove(unit->from, line, known->file);
+        unit->state |= FLOW_SEEN;
+    }
     return unit->state & FLOW_PAIRED && flow_reached(known->flow, at, prove, known->file);
 }
 
@@ -284,15 +317,15 @@ static PyObject *on_line(PyObject *const *args)
 
     if (!known || st.paused)
         return disabled();
+    begin(known);
     record_line(&st.sink, known->file, line, st.contexts == HITS_LINES_BY_CONTEXT);
-    touch(known, (PyCodeObject *)args[0]);
     if (known->flow) {
         const uint32_t at = (uint32_t)compat_lasti() / 2;
 
         if (at < known->flow->n && reach(known, at, line))
             return Py_NewRef(Py_None);
     }
-    return disabled();
+    return done_with(known, args[0]);
 }
 
 static void prove_trail(const struct monitor_code *known, int32_t line, uint32_t at)
@@ -316,18 +349,18 @@ static PyObject *on_branch(PyObject *const *args)
 
     if (!known || !known->flow || st.paused || at >= known->flow->n)
         return disabled();
+    begin(known);
     unit = &known->flow->units[at];
     way = to == unit->next ? FLOW_FALL_SEEN : FLOW_JUMP_SEEN;
     if (!(unit->state & way)) {
         prove_trail(known, unit->line, to);
         unit->state |= way;
-        touch(known, (PyCodeObject *)args[0]);
     }
 #if PY_VERSION_HEX < 0x030E0000
     if (!(unit->state & (FLOW_FALL_SEEN | FLOW_FALL_PROVEN)) || !(unit->state & (FLOW_JUMP_SEEN | FLOW_JUMP_PROVEN)))
         return Py_NewRef(Py_None); /* the other way would be switched off with this one */
 #endif
-    return disabled();
+    return done_with(known, args[0]);
 }
 
 /* (code, offset, value) */
@@ -336,11 +369,13 @@ static PyObject *on_return(PyObject *const *args)
     struct monitor_code *known = code_of(args[0]);
     const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
 
-    if (known && known->flow && !st.paused && at < known->flow->n) {
+    if (!known || !known->flow || st.paused || at >= known->flow->n)
+        return disabled();
+    begin(known);
+    if (!(known->flow->units[at].state & FLOW_LEFT))
         prove(known->flow->units[at].line, -known->first_line, known->file);
-        touch(known, (PyCodeObject *)args[0]);
-    }
-    return disabled();
+    known->flow->units[at].state |= FLOW_LEFT;
+    return done_with(known, args[0]);
 }
 
 /* (code, offset, exception): in each frame that an exception passes. Where it came from, if that has a line. */
@@ -351,6 +386,7 @@ static PyObject *on_raise(PyObject *const *args)
 
     if (!known || !known->flow || at >= known->flow->n)
         return Py_NewRef(Py_None);
+    begin(known);
     if (known->flow->units[at].line)
         st.raised_line = known->flow->units[at].line;
     else if (st.raised_in != known)
@@ -375,7 +411,6 @@ static PyObject *on_unwind(PyObject *const *args)
 
         if (unit->kind != FLOW_YIELD && unit->kind != FLOW_RESUME) {
             prove(st.raised_in == known ? st.raised_line : unit->line, -known->first_line, known->file);
-            touch(known, (PyCodeObject *)args[0]);
         }
     }
     return Py_NewRef(Py_None);
@@ -389,7 +424,6 @@ static PyObject *on_handled(PyObject *const *args)
 
     if (known && known->flow && !st.paused && at < known->flow->n) {
         prove_trail(known, st.raised_in == known ? st.raised_line : known->flow->units[at].line, at);
-        touch(known, (PyCodeObject *)args[0]);
     }
     return Py_NewRef(Py_None);
 }
@@ -512,7 +546,8 @@ static PyObject *native_monitor_open(PyObject *self, PyObject *args)
     atomic_store(&st.sink.hits.head->by_context, (uint32_t)contexts);
     record_context(&st.sink, contexts ? hits_context(&st.sink.hits, "", 0) : HITS_NONE);
     st.session++;
-    st.n_touched = 0;
+    st.n_asleep = 0;
+    st.switches = 1;
     st.paused = false;
     st.on = true;
     return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "start", make_callback(on_start, 2), "line",
@@ -526,13 +561,11 @@ static int rearm(PyCodeObject *code)
 {
     struct monitor_code *known = code_of((PyObject *)code);
 
-    known->touched = HITS_NONE;
+    known->asleep = HITS_NONE;
     if (known->announced && set_events(st.start_tool, code, st.no_events) < 0)
         return -1;
     if (st.contexts == HITS_FUNCTIONS_BY_CONTEXT)
         return set_events(st.start_tool, code, st.start_events);
-    if (known->flow)
-        flow_forget(known->flow);
     return set_events(st.tool, code, st.no_events) < 0 ? -1 : arm(known, code);
 }
 
@@ -547,10 +580,11 @@ static PyObject *native_monitor_switch(PyObject *self, PyObject *name)
     if (!st.on || !st.contexts)
         Py_RETURN_NONE;
     record_context(&st.sink, hits_context(&st.sink.hits, text, (size_t)size));
-    for (uint32_t i = 0; i < st.n_touched; i++)
-        if (st.touched[i] && rearm(st.touched[i]) < 0)
+    st.switches++;
+    for (uint32_t i = 0; i < st.n_asleep; i++)
+        if (st.asleep[i] && rearm(st.asleep[i]) < 0)
             return NULL;
-    st.n_touched = 0;
+    st.n_asleep = 0;
     Py_RETURN_NONE;
 }
 

@@ -3,8 +3,9 @@
  *
  * One global event, PY_START, finds the code objects: once each, with the frame that coverage.py wants to see when it
  * decides whether their file counts. Code that counts gets local events, which switch themselves off where they have
- * said what there is to say; all other code runs as if nobody measured. A new context switches them on again, for the
- * code that ran in the context before.
+ * said what there is to say; all other code runs as if nobody measured. With contexts, what is off has to be switched on
+ * again for the next one, which costs as much as some 80 events (2.6 us beside 30 ns on CPython 3.13): so they are
+ * switched off after that many in one context, and stay on else.
  *
  * What is known of a code object lies in its co_extra and dies with it; no code object is kept alive.
  */
@@ -33,7 +34,9 @@ struct monitor_code {
     int32_t first_line; /* co_firstlineno */
     bool announced;     /* its starts are events of their own, in each context */
     uint32_t session;   /* the monitor_open() that it belongs to; of an earlier one it means nothing */
-    uint32_t touched;   /* place in the list of those that ran in this context; HITS_NONE: not there */
+    uint32_t switches;  /* contexts before the one in which it ran last, ... */
+    uint32_t n_events;  /* ... and its events there */
+    uint32_t asleep;    /* place in the list of those whose events are switched off; HITS_NONE: not there */
 };
 
 /* monitor_record.c: writes what is proven. Nothing is answered: what finds no room is counted in the shared memory. */
