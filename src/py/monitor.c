@@ -428,58 +428,6 @@ static PyObject *on_handled(PyObject *const *args)
     return Py_NewRef(Py_None);
 }
 
-/* ---- the callable that sys.monitoring is given: one object for each event */
-
-struct callback {
-    PyObject_HEAD vectorcallfunc vectorcall;
-    PyObject *(*handle)(PyObject *const *args);
-    Py_ssize_t n_args;
-};
-
-static PyObject *call(PyObject *self, PyObject *const *args, size_t nargsf, PyObject *names)
-{
-    struct callback *callback = (struct callback *)self;
-
-    (void)names;
-    if (PyVectorcall_NARGS(nargsf) != callback->n_args || !PyCode_Check(args[0]) || !st.on)
-        return Py_NewRef(Py_None);
-    return callback->handle(args);
-}
-
-static PyMemberDef callback_members[] = {
-    {"__vectorcalloffset__", Py_T_PYSSIZET, offsetof(struct callback, vectorcall), Py_READONLY, NULL},
-    {NULL, 0, 0, 0, NULL},
-};
-
-static PyObject *callback_type(void)
-{
-    static PyObject *type; /* owned */
-    static PyType_Slot slots[] = {
-        {Py_tp_members, callback_members}, {Py_tp_call, (void *)PyVectorcall_Call}, {0, NULL}};
-    static PyType_Spec spec = {.name = "hasten._native.monitor_callback",
-                               .basicsize = sizeof(struct callback),
-                               .flags =
-                                   Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION,
-                               .slots = slots};
-
-    if (!type)
-        type = PyType_FromSpec(&spec);
-    return type;
-}
-
-static PyObject *make_callback(PyObject *(*handle)(PyObject *const *args), Py_ssize_t n_args)
-{
-    PyObject *type = callback_type();
-    struct callback *callback = type ? (struct callback *)PyType_GenericAlloc((PyTypeObject *)type, 0) : NULL;
-
-    if (!callback)
-        return NULL;
-    callback->vectorcall = call;
-    callback->handle = handle;
-    callback->n_args = n_args;
-    return (PyObject *)callback;
-}
-
 /* ---- for python/hasten/monitor.py */
 
 static void after_fork_in_child(void)
@@ -550,11 +498,12 @@ static PyObject *native_monitor_open(PyObject *self, PyObject *args)
     st.switches = 1;
     st.paused = false;
     st.on = true;
-    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "start", make_callback(on_start, 2), "line",
-                         make_callback(on_line, 2), "branch", make_callback(on_branch, 3), "return",
-                         make_callback(on_return, 3), "unwind", make_callback(on_unwind, 3), "handled",
-                         make_callback(on_handled, 3), "raise", make_callback(on_raise, 3), "enter",
-                         make_callback(on_enter, 2));
+    return Py_BuildValue("{s:N,s:N,s:N,s:N,s:N,s:N,s:N,s:N}", "start", monitor_callback(&st.on, on_start, 2), "line",
+                         monitor_callback(&st.on, on_line, 2), "branch", monitor_callback(&st.on, on_branch, 3),
+                         "return", monitor_callback(&st.on, on_return, 3), "unwind",
+                         monitor_callback(&st.on, on_unwind, 3), "handled", monitor_callback(&st.on, on_handled, 3),
+                         "raise", monitor_callback(&st.on, on_raise, 3), "enter",
+                         monitor_callback(&st.on, on_enter, 2));
 }
 
 static int rearm(PyCodeObject *code)

@@ -39,6 +39,12 @@ struct monitor_code {
     uint32_t asleep;    /* place in the list of those whose events are switched off; HITS_NONE: not there */
 };
 
+/*
+ * monitor_callback.c: an object that calls handle with an event's n_args arguments, the first of them a code object, while
+ * *on (borrowed). Owned by the caller; NULL with an exception set.
+ */
+PyObject *monitor_callback(const bool *on, PyObject *(*handle)(PyObject *const *args), Py_ssize_t n_args);
+
 /* monitor_record.c: writes what is proven. Nothing is answered: what finds no room is counted in the shared memory. */
 struct monitor_sink {
     struct hits hits;
