@@ -49,8 +49,10 @@ def install(config: pytest.Config, args: list[str]) -> None:
     known.no_cov_should_warn = "--no-cov" in args and any(
         arg.startswith("--cov") for arg in args[args.index("--no-cov") + 1 :]
     )
-    config.pluginmanager.register(Plugin(known, state.cov), "_cov")
+    plugin = Plugin(known, state.cov, config.pluginmanager)
+    config.pluginmanager.register(plugin, "_cov")
     if state.cov is not None:
+        plugin.notice_marker()
         state.cov.warn_again()
 
 
@@ -358,8 +360,9 @@ class Controller:
 class Plugin:
     """Plugin "_cov". controller: None under --no-cov."""
 
-    def __init__(self, options: Any, controller: Controller | None) -> None:
+    def __init__(self, options: Any, controller: Controller | None, manager: pytest.PytestPluginManager) -> None:
         self.options = options
+        self.manager = manager
         self.cov_controller = controller
         self.cov_total: float | None = None
         self.text = io.StringIO()
@@ -429,18 +432,42 @@ class Plugin:
         elif self.cov_total is not None:
             cov_report.show(terminalreporter, self.options, self.text.getvalue(), self.cov_total)
 
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        if any("no_cover" in getattr(item, "fixturenames", ()) for item in session.items):
+            self.watch_no_cover()
+
+    def watch_no_cover(self) -> None:
+        """From here on each test is asked whether it is to be left out: most suites never mention it."""
+        if self.cov_controller is not None and self.manager.get_plugin("_cov_no_cover") is None:
+            self.manager.register(NoCover(self.cov_controller), "_cov_no_cover")
+
+    def notice_marker(self) -> None:
+        """Every mark of that name begins with this attribute of pytest.mark, also one that a fixture adds."""
+        generator = type(pytest.mark)
+
+        def no_cover(marks: Any) -> Any:
+            self.watch_no_cover()
+            return generator.__getattr__(marks, "no_cover")
+
+        generator.no_cover = property(no_cover)  # type: ignore[attr-defined]
+
+
+class NoCover:
+    """Plugin "_cov_no_cover": the marker and the fixture."""
+
+    def __init__(self, controller: Controller) -> None:
+        self.controller = controller
+
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        controller = self.cov_controller
-        if controller is None or not (
-            "no_cover" in getattr(item, "fixturenames", ()) or item.get_closest_marker("no_cover")
-        ):
+        if not ("no_cover" in getattr(item, "fixturenames", ()) or item.get_closest_marker("no_cover")):
             return (yield)
-        controller.pause()
+        self.controller.pause()
         try:
             return (yield)
         finally:
-            controller.resume()
+            self.controller.resume()
 
 
 class PhaseContexts:

@@ -264,14 +264,19 @@ def test_hooks_of_a_conftest_count_in_every_process(suite: Suite, engine: str) -
 
 
 @pytest.mark.parametrize("engine", measured.ENGINES)
-@pytest.mark.parametrize("how", ["marker", "fixture"])
+@pytest.mark.parametrize("how", ["marker", "fixture", "marker added by a fixture"])
 def test_no_cover_leaves_a_test_out(suite: Suite, engine: str, how: str) -> None:
-    mark, argument = ("@pytest.mark.no_cover", "") if how == "marker" else ("", "no_cover")
+    mark = "@pytest.mark.no_cover" if how == "marker" else ""
+    argument = {"marker": "", "fixture": "no_cover"}.get(how, "adds")
     folder = suite(
         {
             "thing.py": "def f(x):\n    if x:\n        return 1\n    return 2\n",
             "test_a.py": f"""
                 import pytest, thing
+
+                @pytest.fixture
+                def adds(request):
+                    request.node.add_marker("no_" + "cover")
 
                 def test_measured():
                     assert thing.f(1) == 1
