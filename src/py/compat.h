@@ -53,6 +53,17 @@ static inline PyObject *compat_dict(PyObject *object)
 }
 
 #if PY_VERSION_HEX >= 0x030C0000
+/* The innermost frame, to compare only: another one may have its address later. */
+static inline const void *compat_frame(void)
+{
+    const PyThreadState *tstate = PyThreadState_Get();
+#if PY_VERSION_HEX >= 0x030D0000
+    return tstate->current_frame;
+#else
+    return tstate->cframe->current_frame;
+#endif
+}
+
 /* Offset (bytes) in its code of the instruction that the innermost frame is at; no frame object is made. */
 static inline int compat_lasti(void)
 {

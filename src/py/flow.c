@@ -5,164 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint8_t kinds[256];
-static bool backward[256];
-
-struct named {
-    const char *name;
-    uint8_t kind;
-};
-
-/* Names that this CPython does not have are passed over. */
-static const struct named named[] = {
-    {"CACHE", FLOW_CACHE},
-    {"EXTENDED_ARG", FLOW_EXTENDED},
-    {"JUMP_FORWARD", FLOW_JUMP},
-    {"JUMP_BACKWARD", FLOW_JUMP},
-    {"JUMP_BACKWARD_NO_INTERRUPT", FLOW_JUMP},
-    {"POP_JUMP_IF_FALSE", FLOW_BRANCH},
-    {"POP_JUMP_IF_TRUE", FLOW_BRANCH},
-    {"POP_JUMP_IF_NONE", FLOW_BRANCH},
-    {"POP_JUMP_IF_NOT_NONE", FLOW_BRANCH},
-    {"FOR_ITER", FLOW_BRANCH},
-    {"SEND", FLOW_BRANCH},
-    {"RETURN_VALUE", FLOW_RETURN},
-    {"RETURN_CONST", FLOW_RETURN},
-    {"INTERPRETER_EXIT", FLOW_RETURN},
-    {"RAISE_VARARGS", FLOW_RAISE},
-    {"RERAISE", FLOW_RAISE},
-    {"YIELD_VALUE", FLOW_YIELD},
-    {"RESUME", FLOW_RESUME},
-    {"END_ASYNC_FOR", FLOW_END_ASYNC_FOR},
-};
-
-int flow_init(PyObject *opmap)
-{
-    memset(kinds, FLOW_PLAIN, sizeof kinds);
-    memset(backward, 0, sizeof backward);
-    for (size_t i = 0; i < HS_COUNT(named); i++) {
-        PyObject *number = PyDict_GetItemString(opmap, named[i].name); /* borrowed */
-        const long op = number ? PyLong_AsLong(number) : -1;
-
-        if (op < 0 && PyErr_Occurred())
-            return -1;
-        if (op < 0 || op > 255)
-            continue;
-        kinds[op] = named[i].kind;
-        backward[op] = strncmp(named[i].name, "JUMP_BACKWARD", 13) == 0;
-    }
-    return 0;
-}
-
-/* ---- the line table (Objects/locations.md of CPython: unchanged from 3.11 to 3.15) */
-
-static uint32_t read_varint(const uint8_t **p)
-{
-    uint32_t value = **p & 63;
-    int shift = 6;
-
-    while (*(*p)++ & 64) {
-        value |= (uint32_t)(**p & 63) << shift;
-        shift += 6;
-    }
-    return value;
-}
-
-static int32_t read_signed(const uint8_t **p)
-{
-    const uint32_t value = read_varint(p);
-
-    return value & 1 ? -(int32_t)(value >> 1) : (int32_t)(value >> 1);
-}
-
-struct line_run {
-    uint32_t n;   /* units */
-    int32_t line; /* 0: none */
-};
-
-/* The next entry. line: of the entry before. */
-static struct line_run next_run(const uint8_t **p, int32_t *line)
-{
-    const uint8_t first = *(*p)++;
-    const int code = first >> 3 & 15;
-    struct line_run run = {.n = (first & 7u) + 1};
-
-    if (code == 15)
-        return run;
-    if (code >= 13) {
-        *line += read_signed(p);
-        if (code == 14)
-            for (int i = 0; i < 3; i++)
-                read_varint(p);
-    } else if (code >= 10) {
-        *line += code - 10;
-        *p += 2;
-    } else {
-        *p += 1;
-    }
-    run.line = *line;
-    return run;
-}
-
-int32_t flow_last_line(PyCodeObject *code)
-{
-    const uint8_t *p = (const uint8_t *)PyBytes_AS_STRING(code->co_linetable);
-    const uint8_t *end = p + PyBytes_GET_SIZE(code->co_linetable);
-    int32_t line = code->co_firstlineno;
-    int32_t last = line;
-
-    while (p < end) {
-        const struct line_run run = next_run(&p, &line);
-
-        if (run.line > last)
-            last = run.line;
-    }
-    return last;
-}
-
-static void read_lines(struct flow *flow, PyCodeObject *code)
-{
-    const uint8_t *p = (const uint8_t *)PyBytes_AS_STRING(code->co_linetable);
-    const uint8_t *end = p + PyBytes_GET_SIZE(code->co_linetable);
-    int32_t line = code->co_firstlineno;
-
-    for (uint32_t at = 0; p < end && at < flow->n;) {
-        const struct line_run run = next_run(&p, &line);
-
-        for (uint32_t i = 0; i < run.n && at < flow->n; i++, at++)
-            flow->units[at].line = run.line > 0 ? run.line : 0;
-    }
-}
-
-/* ---- instructions */
-
-static void read_units(struct flow *flow, const uint8_t *bytes)
-{
-    uint32_t argument = 0;
-
-    for (uint32_t i = 0; i < flow->n;) {
-        struct flow_unit *unit = &flow->units[i];
-        const uint8_t op = bytes[2 * i];
-        uint32_t next = i + 1;
-
-        argument = argument << 8 | bytes[2 * i + 1];
-        unit->kind = kinds[op];
-        while (next < flow->n && kinds[bytes[2 * next]] == FLOW_CACHE)
-            flow->units[next++].kind = FLOW_CACHE;
-        unit->next = next;
-        if (unit->kind == FLOW_JUMP || unit->kind == FLOW_BRANCH) {
-            const uint32_t target = backward[op] ? next - argument : next + argument;
-
-            unit->jump = target < flow->n ? target : i;
-        }
-        if (unit->kind == FLOW_RESUME && (argument & 3) == 0)
-            unit->kind = FLOW_START;
-        if (unit->kind != FLOW_EXTENDED)
-            argument = 0;
-        i = next;
-    }
-}
-
 static bool falls(const struct flow_unit *unit)
 {
     return unit->kind != FLOW_JUMP && unit->kind != FLOW_RETURN && unit->kind != FLOW_RAISE;
@@ -179,10 +21,8 @@ enum { SEVERAL = -1 };
 
 /* Of each unit: from which line control comes, seen through instructions without a line. */
 struct entry {
-    int32_t from;       /* the one other line; 0: none yet, SEVERAL */
-    int32_t carried;    /* an instruction without a line: the line before it; 0: none yet, SEVERAL */
-    uint32_t n;         /* ways in */
-    bool from_own_line; /* one of them from an instruction of the same line */
+    int32_t from;    /* the one other line; 0: none yet, SEVERAL */
+    int32_t carried; /* an instruction without a line: the line before it; 0: none yet, SEVERAL */
 };
 
 static void meet(int32_t *known, int32_t line)
@@ -201,26 +41,19 @@ static void lead(const struct flow *flow, struct entry *entries, uint32_t source
     const int32_t line = unit->kind == FLOW_START ? SEVERAL : before;
     struct entry *entry = &entries[to];
 
-    entry->n++;
     if (line == 0)
         return;
     if (!target->line) {
         meet(&entry->carried, line);
     } else if (line != target->line) {
         meet(&entry->from, line);
-    } else {
-        entry->from_own_line = true;
-        if (to <= source)
-            entry->from = SEVERAL; /* the line begins again without another one between */
+    } else if (to <= source) {
+        entry->from = SEVERAL; /* the line begins again without another one between */
     }
 }
 
 static void read_entries(const struct flow *flow, struct entry *entries)
 {
-    for (uint32_t i = 0; i < flow->n; i++) {
-        entries[i].n = 0;
-        entries[i].from_own_line = false;
-    }
     for (uint32_t i = 0; i < flow->n; i = flow->units[i].next) {
         const struct flow_unit *unit = &flow->units[i];
 
@@ -267,13 +100,26 @@ int32_t flow_trail(const struct flow *flow, int32_t line, uint32_t at)
 
         if (unit->line && unit->line != line)
             return unit->line;
+        if (!(unit->state & FLOW_QUIET))
+            return FLOW_NO_LINE;
         if (unit->kind == FLOW_RETURN)
             return FLOW_LEAVES;
-        if (unit->kind == FLOW_BRANCH || unit->kind == FLOW_RAISE)
-            return FLOW_NO_LINE;
         at = unit->kind == FLOW_JUMP ? unit->jump : unit->next;
     }
     return FLOW_NO_LINE;
+}
+
+enum flow_state flow_way(const struct flow *flow, uint32_t at, uint32_t to)
+{
+    const uint32_t next = flow->units[at].next;
+    const bool marked = next < flow->n && flow->units[next].kind == FLOW_NOT_TAKEN;
+
+    return to == next || (marked && to == flow->units[next].next) ? FLOW_FALL_SEEN : FLOW_JUMP_SEEN;
+}
+
+static bool decides(const struct flow_unit *unit)
+{
+    return unit->kind == FLOW_BRANCH || unit->kind == FLOW_END_ASYNC_FOR || unit->kind == FLOW_CLEANUP_THROW;
 }
 
 /* The unit where a way without decisions first comes to another line; n: none. */
@@ -284,9 +130,7 @@ static uint32_t arrival(const struct flow *flow, int32_t line, uint32_t at)
 
         if (unit->line && unit->line != line)
             return at;
-        if (!falls(unit) && unit->kind != FLOW_JUMP)
-            return flow->n;
-        if (unit->kind == FLOW_BRANCH)
+        if ((!falls(unit) && unit->kind != FLOW_JUMP) || decides(unit))
             return flow->n;
         at = unit->kind == FLOW_JUMP ? unit->jump : unit->next;
     }
@@ -323,49 +167,82 @@ struct pairs {
     uint32_t room;
 };
 
-static void add_pair(struct flow *flow, struct pairs *pairs, uint32_t begin, uint32_t end)
+static void add_pair(struct flow *flow, struct pairs *pairs, struct flow_pair pair)
 {
     for (uint32_t i = 0; i < pairs->n; i++)
-        if (pairs->list[i].begin == begin && pairs->list[i].end == end)
+        if (pairs->list[i].begin == pair.begin && pairs->list[i].end == pair.end &&
+            pairs->list[i].by_branch == pair.by_branch)
             return;
     if (pairs->n == pairs->room) {
         pairs->room = pairs->room ? 2 * pairs->room : 8;
         pairs->list = hs_realloc(pairs->list, pairs->room * sizeof *pairs->list);
     }
-    pairs->list[pairs->n++] = (struct flow_pair){.begin = begin, .end = end};
-    flow->units[begin].state |= FLOW_PAIRED;
-    flow->units[end].state |= FLOW_PAIRED;
+    pairs->list[pairs->n++] = pair;
+    flow->units[pair.begin].state |= FLOW_PAIRED;
+    flow->units[pair.end].state |= FLOW_PAIRED;
 }
 
-/* Where the line of unit `at` began, if nothing was decided since; n: decided, or it began in several places. */
-static uint32_t begin_of(const struct flow *flow, const struct entry *entries, const uint32_t *before, uint32_t at)
+/* Ways into units: those of unit i come from list[first[i]] to list[first[i + 1] - 1]. */
+struct ways {
+    uint32_t *first; /* owned: this and all below are one allocation */
+    uint32_t *list;
+    uint32_t *stack; /* units that a search has still to look at */
+    uint32_t *seen;  /* the number of the last search that came to a unit */
+    uint32_t search;
+};
+
+static void visit(struct ways *ways, uint32_t *n, uint32_t at)
+{
+    if (ways->seen[at] != ways->search)
+        ways->stack[(*n)++] = at;
+    ways->seen[at] = ways->search;
+}
+
+/*
+ * Pairs from all places where the line of unit `at` may have begun with no decision since. What comes after a decision
+ * has pairs of its own (pair_from_branch).
+ */
+static void pair_begins(struct flow *flow, struct ways *ways, struct pairs *pairs, uint32_t at, uint32_t end)
 {
     const int32_t line = flow->units[at].line;
+    uint32_t n = 0;
 
-    while (entries[at].from_own_line || (entries[at].n == 1 && before[at] < flow->n && !flow->units[before[at]].line)) {
-        const uint32_t last = before[at];
+    ways->search++;
+    visit(ways, &n, at);
+    while (n > 0) {
+        const uint32_t here = ways->stack[--n];
+        bool begins = ways->first[here] == ways->first[here + 1]; /* a handler, the first one */
 
-        if (entries[at].n != 1 || last >= flow->n || flow->units[last].kind == FLOW_BRANCH)
-            return flow->n;
-        if (flow->units[last].line && flow->units[last].line != line)
-            break;
-        at = last;
+        for (uint32_t i = ways->first[here]; i < ways->first[here + 1]; i++) {
+            const uint32_t before = ways->list[i];
+            const struct flow_unit *unit = &flow->units[before];
+
+            if (before >= here || unit->line != line)
+                begins = true;
+            if ((!unit->line || unit->line == line) && before < here && !decides(unit))
+                visit(ways, &n, before);
+        }
+        if (begins && flow->units[here].line == line)
+            add_pair(flow, pairs, (struct flow_pair){.begin = here, .end = end, .line = line});
     }
-    return at;
 }
 
-static void pair_from(struct flow *flow, const struct entry *entries, const uint32_t *before, struct pairs *pairs,
-                      uint32_t i, uint32_t to)
+static void pair_from(struct flow *flow, struct ways *ways, struct pairs *pairs, uint32_t i, uint32_t to)
 {
     const int32_t line = flow->units[i].line;
     const uint32_t end = arrival(flow, line, to);
-    uint32_t begin;
 
-    if (end == flow->n || flow->units[end].from == line)
-        return;
-    begin = begin_of(flow, entries, before, i);
-    if (begin < flow->n && flow->units[begin].line == line)
-        add_pair(flow, pairs, begin, end);
+    if (end < flow->n && flow->units[end].from != line)
+        pair_begins(flow, ways, pairs, i, end);
+}
+
+/* Where a branch leads when something may raise before the next line. */
+static void pair_from_branch(struct flow *flow, struct pairs *pairs, int32_t line, uint32_t to)
+{
+    const uint32_t end = arrival(flow, line, to);
+
+    if (end < flow->n && flow->units[end].from != line && flow_trail(flow, line, to) == FLOW_NO_LINE)
+        add_pair(flow, pairs, (struct flow_pair){.begin = to, .end = end, .line = line, .by_branch = true});
 }
 
 /* Of each line, counted from the first: how many ways it has out, up to two. */
@@ -422,7 +299,7 @@ static int read_exits(const struct flow *flow, PyCodeObject *code, struct exits 
     return 0;
 }
 
-static int find_pairs(struct flow *flow, PyCodeObject *code, const struct entry *entries, const uint32_t *before)
+static int find_pairs(struct flow *flow, PyCodeObject *code, struct ways *ways)
 {
     const bool once = !(code->co_flags & CO_OPTIMIZED); /* bodies of modules and classes */
     struct pairs pairs = {0};
@@ -433,12 +310,15 @@ static int find_pairs(struct flow *flow, PyCodeObject *code, const struct entry 
     for (uint32_t i = 0; i < flow->n; i = flow->units[i].next) {
         const struct flow_unit *unit = &flow->units[i];
 
-        if (!unit->line || unit->kind == FLOW_BRANCH || (!once && exits.to[unit->line - exits.first] != SEVERAL))
+        if (!unit->line || (!once && exits.to[unit->line - exits.first] != SEVERAL))
             continue;
-        if (unit->kind == FLOW_JUMP)
-            pair_from(flow, entries, before, &pairs, i, unit->jump);
+        if (unit->kind == FLOW_BRANCH) {
+            pair_from_branch(flow, &pairs, unit->line, unit->next);
+            pair_from_branch(flow, &pairs, unit->line, unit->jump);
+        } else if (unit->kind == FLOW_JUMP)
+            pair_from(flow, ways, &pairs, i, unit->jump);
         else if (falls(unit) && unit->next < flow->n && flow->units[unit->next].line != unit->line)
-            pair_from(flow, entries, before, &pairs, i, unit->next);
+            pair_from(flow, ways, &pairs, i, unit->next);
     }
     free(exits.to);
     flow->pairs = pairs.list;
@@ -448,30 +328,54 @@ static int find_pairs(struct flow *flow, PyCodeObject *code, const struct entry 
 
 /* ---- */
 
-/* The instruction that lies or jumps before each unit: meaningful where there is one way in. */
-static void read_before(const struct flow *flow, uint32_t *before)
+static void add_way(struct ways *ways, uint32_t from, uint32_t to, bool counting)
 {
-    for (uint32_t i = 0; i < flow->n; i++)
-        before[i] = flow->n;
+    if (counting)
+        ways->first[to + 1]++;
+    else
+        ways->list[ways->first[to]++] = from;
+}
+
+static void each_way(const struct flow *flow, struct ways *ways, bool counting)
+{
     for (uint32_t i = 0; i < flow->n; i = flow->units[i].next) {
         const struct flow_unit *unit = &flow->units[i];
 
         if (jumps(unit))
-            before[unit->jump] = i;
+            add_way(ways, i, unit->jump, counting);
         if (falls(unit) && unit->next < flow->n)
-            before[unit->next] = i;
+            add_way(ways, i, unit->next, counting);
     }
+}
+
+static int read_ways(const struct flow *flow, struct ways *ways)
+{
+    const size_t n = flow->n + 2;
+
+    ways->first = calloc(5 * n, sizeof *ways->first);
+    if (!ways->first) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    ways->list = ways->first + n;
+    ways->stack = ways->list + 2 * n;
+    ways->seen = ways->stack + n;
+    each_way(flow, ways, true);
+    for (uint32_t i = 0; i < flow->n; i++)
+        ways->first[i + 1] += ways->first[i];
+    each_way(flow, ways, false);
+    memmove(ways->first + 1, ways->first, flow->n * sizeof *ways->first); /* filling has moved each to its end */
+    ways->first[0] = 0;
+    return 0;
 }
 
 static int analyse(struct flow *flow, PyCodeObject *code)
 {
     int result;
     struct entry *entries = calloc(flow->n + 1, sizeof *entries);
-    uint32_t *before = calloc(flow->n + 1, sizeof *before);
+    struct ways ways = {0};
 
-    if (!entries || !before) {
-        free(entries);
-        free(before);
+    if (!entries) {
         PyErr_NoMemory();
         return -1;
     }
@@ -479,36 +383,22 @@ static int analyse(struct flow *flow, PyCodeObject *code)
     entries[0].from = SEVERAL;
     for (int round = 0; round < 3; round++) /* lines are carried backwards through instructions without one */
         read_entries(flow, entries);
-    read_before(flow, before);
     for (uint32_t i = 0; i < flow->n; i++)
         flow->units[i].from = entries[i].from > 0 ? entries[i].from : 0;
-    prove_branches(flow);
-    result = find_pairs(flow, code, entries, before);
     free(entries);
-    free(before);
+    prove_branches(flow);
+    if (read_ways(flow, &ways) < 0)
+        return -1;
+    result = find_pairs(flow, code, &ways);
+    free(ways.first);
     return result;
 }
 
 struct flow *flow_new(PyCodeObject *code)
 {
-    PyObject *bytes = PyCode_GetCode(code); /* owned; without instrumentation and specialization */
-    struct flow *flow;
-    uint32_t n;
+    struct flow *flow = flow_read(code);
 
-    if (!bytes)
-        return NULL;
-    n = (uint32_t)(PyBytes_GET_SIZE(bytes) / 2);
-    flow = calloc(1, sizeof *flow + n * sizeof *flow->units);
-    if (!flow) {
-        Py_DECREF(bytes);
-        PyErr_NoMemory();
-        return NULL;
-    }
-    flow->n = n;
-    read_lines(flow, code);
-    read_units(flow, (const uint8_t *)PyBytes_AS_STRING(bytes));
-    Py_DECREF(bytes);
-    if (analyse(flow, code) == 0)
+    if (flow && analyse(flow, code) == 0)
         return flow;
     flow_free(flow);
     return NULL;
@@ -521,40 +411,66 @@ void flow_free(struct flow *flow)
     free(flow);
 }
 
-bool flow_reached(struct flow *flow, uint32_t at, void (*prove)(int32_t from, int32_t to, void *data), void *data)
+/* Other ways to the same arc need no proof of their own. */
+static void close_pairs(struct flow *flow, int32_t from, int32_t to)
+{
+    for (uint32_t i = 0; i < flow->n_pairs; i++)
+        if (flow->pairs[i].line == from && flow->units[flow->pairs[i].end].line == to)
+            flow->pairs[i].proven = true;
+}
+
+bool flow_reached(struct flow *flow, uint32_t at, const void *frame,
+                  void (*prove)(int32_t from, int32_t to, void *data), void *data)
 {
     bool needed = false;
 
-    flow->units[at].state |= FLOW_RAN;
     for (uint32_t i = 0; i < flow->n_pairs; i++) {
         struct flow_pair *pair = &flow->pairs[i];
 
-        if (pair->proven || (pair->begin != at && pair->end != at))
+        if (pair->proven)
             continue;
-        if (pair->end == at && pair->begin != at && flow->units[pair->begin].state & FLOW_RAN) {
-            prove(flow->units[pair->begin].line, flow->units[at].line, data);
-            pair->proven = true;
-        } else {
-            needed = true;
+        if (pair->end == at && pair->frame == frame) {
+            prove(pair->line, flow->units[at].line, data);
+            close_pairs(flow, pair->line, flow->units[at].line);
+            continue;
         }
+        if (pair->begin == at && !pair->by_branch)
+            pair->frame = frame;
+        else if (pair->end != at)
+            continue;
+        needed = true;
     }
     return needed;
 }
 
-void flow_raised(struct flow *flow, uint32_t at)
+bool flow_branched(struct flow *flow, uint32_t to, const void *frame)
 {
-    for (uint32_t i = 0; i < flow->n_pairs; i++) {
-        struct flow_unit *begin = &flow->units[flow->pairs[i].begin];
+    bool needed = false;
 
-        if (begin->line == flow->units[at].line)
-            begin->state &= (uint8_t)~FLOW_RAN;
+    for (uint32_t i = 0; i < flow->n_pairs; i++) {
+        struct flow_pair *pair = &flow->pairs[i];
+
+        if (pair->proven || !pair->by_branch || pair->begin != to)
+            continue;
+        pair->frame = frame;
+        needed = true;
     }
+    return needed;
+}
+
+void flow_raised(struct flow *flow, const void *frame)
+{
+    for (uint32_t i = 0; i < flow->n_pairs; i++)
+        if (flow->pairs[i].frame == frame)
+            flow->pairs[i].frame = NULL;
 }
 
 void flow_forget(struct flow *flow)
 {
     for (uint32_t i = 0; i < flow->n; i++)
-        flow->units[i].state &= (uint8_t)~(FLOW_FALL_SEEN | FLOW_JUMP_SEEN | FLOW_SEEN | FLOW_RAN);
-    for (uint32_t i = 0; i < flow->n_pairs; i++)
+        flow->units[i].state &= (uint8_t)~(FLOW_FALL_SEEN | FLOW_JUMP_SEEN | FLOW_SEEN);
+    for (uint32_t i = 0; i < flow->n_pairs; i++) {
         flow->pairs[i].proven = false;
+        flow->pairs[i].frame = NULL;
+    }
 }

@@ -4,10 +4,11 @@
  * A unit is two bytes of bytecode; unit i lies at offset 2i. Events of sys.monitoring come with units. They prove arcs
  * (line, next line) as follows, where "line" is that of the instruction, as written in the line table:
  *
- *  - a branch taken: the arc from its line to the first other line that follows without another decision (flow_trail);
+ *  - a branch taken: the arc from its line to the first other line that follows without another decision, if nothing
+ *    between can raise (flow_trail); else together with the LINE event there (struct flow_pair);
  *  - a LINE event at a unit that is entered from one other line only: the arc from that line (unit.from);
  *  - a LINE event at a unit where several ways meet, after one at the begin of a line that leads there without a
- *    decision, and no exception between: the arc between them (struct flow_pair);
+ *    decision, in the same frame and with no exception between: the arc between them (struct flow_pair);
  *  - an exception raised and handled, or not: the arc from the line that raised.
  *
  * What is proven by LINE events needs no branch events: unit.state says which ways of a branch are (FLOW_FALL_PROVEN,
@@ -31,8 +32,10 @@ enum flow_kind {
     FLOW_RAISE,
     FLOW_YIELD,
     FLOW_RESUME,
-    FLOW_START, /* the RESUME of a call: what comes before is another code object's */
-    FLOW_END_ASYNC_FOR,
+    FLOW_START,         /* the RESUME of a call: what comes before is another code object's */
+    FLOW_END_ASYNC_FOR, /* raises again what does not end the loop */
+    FLOW_CLEANUP_THROW, /* raises again what does not end an await or yield from */
+    FLOW_NOT_TAKEN,     /* of 3.14: where a branch falls to; its event tells the unit after it */
     FLOW_EXTENDED
 };
 
@@ -44,7 +47,7 @@ enum flow_state {
     FLOW_JUMP_PROVEN = 8,
     FLOW_PAIRED = 16, /* in a pair */
     FLOW_SEEN = 64,   /* its LINE event came */
-    FLOW_RAN = 32     /* begin of a pair: its LINE event came, and it has not raised since */
+    FLOW_QUIET = 32   /* cannot raise */
 };
 
 struct flow_unit {
@@ -57,9 +60,12 @@ struct flow_unit {
 };
 
 struct flow_pair {
-    uint32_t begin; /* unit */
-    uint32_t end;   /* unit */
+    uint32_t begin; /* unit of a LINE event, or where a branch leads */
+    uint32_t end;   /* unit of a LINE event */
+    int32_t line;   /* of the begin */
+    bool by_branch;
     bool proven;
+    const void *frame; /* that was at the begin and has not raised since; to compare only */
 };
 
 struct flow {
@@ -72,22 +78,32 @@ struct flow {
 /* opmap: dict of names and numbers, as opcode.opmap. -1 with an exception set. */
 int flow_init(PyObject *opmap);
 
+/* flow_read.c: the units alone, nothing analysed. Owned by the caller; NULL with an exception set. */
+struct flow *flow_read(PyCodeObject *code);
+
 /* Owned by the caller; NULL with an exception set. */
 struct flow *flow_new(PyCodeObject *code);
 void flow_free(struct flow *flow);
 
 /* The LINE event of unit `at`. prove: called for each arc that it proves. False: the event is not needed any more. */
-bool flow_reached(struct flow *flow, uint32_t at, void (*prove)(int32_t from, int32_t to, void *data), void *data);
+bool flow_reached(struct flow *flow, uint32_t at, const void *frame,
+                  void (*prove)(int32_t from, int32_t to, void *data), void *data);
 
-/* An exception has come from the instruction at unit `at`. */
-void flow_raised(struct flow *flow, uint32_t at);
+/* Which way the branch at unit `at` has taken, by the destination that its event tells: FLOW_FALL_SEEN, FLOW_JUMP_SEEN. */
+enum flow_state flow_way(const struct flow *flow, uint32_t at, uint32_t to);
+
+/* A branch has led to unit `to`. False: no LINE event has to follow for a proof. */
+bool flow_branched(struct flow *flow, uint32_t to, const void *frame);
+
+/* An exception has come from the frame, or into it. */
+void flow_raised(struct flow *flow, const void *frame);
 
 /* A new context begins: nothing has been seen. */
 void flow_forget(struct flow *flow);
 
 enum { FLOW_NO_LINE = 0, FLOW_LEAVES = -1 };
 
-/* The first line other than `line` that is reached from unit `at` without a decision; FLOW_LEAVES, FLOW_NO_LINE. */
+/* The first line other than `line` that is surely reached from unit `at`; FLOW_LEAVES, FLOW_NO_LINE. */
 int32_t flow_trail(const struct flow *flow, int32_t line, uint32_t at);
 
 /* The largest line number in a code object's line table; 0: it has no lines. */

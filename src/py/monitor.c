@@ -45,21 +45,15 @@ static PyObject *disabled(void)
     return Py_NewRef(st.paused ? Py_None : st.disable);
 }
 
-/* What is known of it in this session, or an earlier one. */
-static struct monitor_code *any_code_of(PyObject *object)
+static struct monitor_code *code_of(PyObject *object)
 {
     void *extra = NULL;
+    const struct monitor_code *known;
 
     if (PyUnstable_Code_GetExtra(object, st.extra, &extra) < 0)
         PyErr_Clear();
-    return extra;
-}
-
-static struct monitor_code *code_of(PyObject *object)
-{
-    struct monitor_code *known = any_code_of(object);
-
-    return known && known->session == st.session ? known : NULL;
+    known = extra;
+    return known && known->session == st.session ? extra : NULL;
 }
 
 static void forget_code(void *extra)
@@ -193,7 +187,6 @@ static struct monitor_code *adopt(PyCodeObject *code, struct monitor_file *file)
 {
     struct monitor_code *known = hs_alloc(sizeof *known);
 
-    forget_code(any_code_of((PyObject *)code));
     known->session = st.session;
     known->file = file;
     known->first_line = code->co_firstlineno;
@@ -306,7 +299,7 @@ static bool reach(const struct monitor_code *known, uint32_t at, int32_t line)
             prove(unit->from, line, known->file);
         unit->state |= FLOW_SEEN;
     }
-    return unit->state & FLOW_PAIRED && flow_reached(known->flow, at, prove, known->file);
+    return unit->state & FLOW_PAIRED && flow_reached(known->flow, at, compat_frame(), prove, known->file);
 }
 
 /* (code, line) */
@@ -345,17 +338,23 @@ static PyObject *on_branch(PyObject *const *args)
     const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
     const uint32_t to = (uint32_t)PyLong_AsLong(args[2]) / 2;
     struct flow_unit *unit;
+    uint32_t start;
     uint8_t way;
+    bool needed;
 
     if (!known || !known->flow || st.paused || at >= known->flow->n)
         return disabled();
     begin(known);
     unit = &known->flow->units[at];
-    way = to == unit->next ? FLOW_FALL_SEEN : FLOW_JUMP_SEEN;
+    way = (uint8_t)flow_way(known->flow, at, to);
+    start = way == FLOW_FALL_SEEN ? unit->next : unit->jump;
+    needed = known->flow->units[start].state & FLOW_PAIRED && flow_branched(known->flow, start, compat_frame());
     if (!(unit->state & way)) {
-        prove_trail(known, unit->line, to);
+        prove_trail(known, unit->line, start);
         unit->state |= way;
     }
+    if (needed)
+        return Py_NewRef(Py_None);
 #if PY_VERSION_HEX < 0x030E0000
     if (!(unit->state & (FLOW_FALL_SEEN | FLOW_FALL_PROVEN)) || !(unit->state & (FLOW_JUMP_SEEN | FLOW_JUMP_PROVEN)))
         return Py_NewRef(Py_None); /* the other way would be switched off with this one */
@@ -393,7 +392,7 @@ static PyObject *on_raise(PyObject *const *args)
         st.raised_line = 0;
     st.raised_in = known;
     if (known->flow->n_pairs)
-        flow_raised(known->flow, at);
+        flow_raised(known->flow, compat_frame());
     return Py_NewRef(Py_None);
 }
 
@@ -423,7 +422,11 @@ static PyObject *on_handled(PyObject *const *args)
     const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
 
     if (known && known->flow && !st.paused && at < known->flow->n) {
-        prove_trail(known, st.raised_in == known ? st.raised_line : known->flow->units[at].line, at);
+        const struct flow_unit *unit = &known->flow->units[at];
+
+        prove_trail(known, st.raised_in == known ? st.raised_line : unit->line, at);
+        if (unit->kind == FLOW_END_ASYNC_FOR && PyErr_GivenExceptionMatches(args[2], PyExc_StopAsyncIteration))
+            prove_trail(known, unit->line, unit->next);
     }
     return Py_NewRef(Py_None);
 }
