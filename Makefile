@@ -18,11 +18,11 @@ S ?= 60
 N ?= 1000
 SEED ?= 1000
 
-.PHONY: help dev build venv test check plugins asan tsan memcheck fuzz fuzz-suites coverage tidy fmt fmt-check lint headers \
-	layers sizes bench corpus ready dist docs clean
+.PHONY: help dev build venv test check plugins asan tsan memcheck fuzz fuzz-suites fuzz-programs coverage tidy fmt \
+	fmt-check lint headers layers sizes bench corpus ready dist docs clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-13s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 $(VENV)/.ready: tools/requirements.txt
 	tools/bootstrap.sh tests
@@ -107,6 +107,9 @@ fuzz: $(VENV)/.ready ## every fuzz target for S seconds (S=60), or only T=name; 
 
 fuzz-suites: dev ## random suites under plain pytest and hasten, N of them (N=1000) from number SEED on (SEED=1000); kept: build/fuzz-suites
 	$(PY) tests/suites/generator --seeds $(SEED)-$$(($(SEED) + $(N) - 1)) $(ARGS)
+
+fuzz-programs: dev ## random programs under coverage.py's C tracer and hasten's collector, N of them from number SEED on
+	$(PY) tests/programs --seeds $(SEED)-$$(($(SEED) + $(N) - 1)) --jobs $(JOBS) $(ARGS)
 
 # Quick and wide; all of tests/e2e by E2E=tests/e2e.
 E2E ?= $(addprefix tests/e2e/test_,ends.py history.py input.py kills.py options.py screen.py starts.py trace_out.py)

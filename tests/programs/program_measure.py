@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import marshal
 import os
 import sys
 import threading
@@ -49,33 +50,40 @@ def by_hasten(cov: coverage.Coverage) -> Iterator[None]:
 COLLECTORS = {"ctrace": by_ctrace, "hasten": by_hasten}
 
 
-def measured(path: Path, collector: str, branch: bool) -> tuple[dict[str, set[Any]], set[int], set[Any]]:
-    """What the report says, the lines that ran, and the arcs."""
-    cov = coverage.Coverage(branch=branch, include=[str(path)], **DEFAULTS)
-    if collector == "ctrace":
-        cov.set_option("run:core", "ctrace")
-    code = compile(path.read_bytes(), str(path), "exec", dont_inherit=True)
-    program_props.reset()
-    with COLLECTORS[collector](cov), contextlib.suppress(BaseException):
-        exec(code, {"__file__": str(path), "__name__": "__main__"})
-    program_props.finish()
+def report(cov: coverage.Coverage) -> dict[str, set[Any]]:
     out = io.StringIO()
     try:
         JsonReporter(cov).report(None, out)
         (found,) = json.loads(out.getvalue())["files"].values()
     except AssertionError as error:  # coverage.py cannot report on some programs, whoever measured them
         found = {"executed_lines": [repr(error)]}
+    return {key: {tuple(one) if isinstance(one, list) else one for one in found.get(key, ())} for key in KEYS}
+
+
+def measured(
+    path: Path, compiled: bytes, collector: str, branch: bool
+) -> tuple[dict[str, set[Any]], set[int], set[Any]]:
+    """What the report says, the lines that ran, and the arcs. Without branches the report follows from the lines."""
+    cov = coverage.Coverage(branch=branch, include=[str(path)], **DEFAULTS)
+    if collector == "ctrace":
+        cov.set_option("run:core", "ctrace")
+    code = marshal.loads(compiled)  # new code objects: nothing is known of them
+    program_props.reset()
+    with COLLECTORS[collector](cov), contextlib.suppress(BaseException):
+        exec(code, {"__file__": str(path), "__name__": "__main__"})
+    program_props.finish()
     data = cov.get_data()
     lines, arcs = data.lines(str(path)) or [], data.arcs(str(path)) or []
+    said = report(cov) if branch else {}
     data.close()
-    sets = {key: {tuple(one) if isinstance(one, list) else one for one in found.get(key, ())} for key in KEYS}
-    return sets, set(lines), set(arcs)
+    return said, set(lines), set(arcs)
 
 
 def differences(path: Path, branch: bool) -> list[str]:
-    theirs, lines, arcs = measured(path, "ctrace", branch)
-    ours, own_lines, own_arcs = measured(path, "hasten", branch)
-    pairs = {key: (theirs[key], ours[key]) for key in KEYS} | {"raw lines": (lines, own_lines)}
+    compiled = marshal.dumps(compile(path.read_bytes(), str(path), "exec", dont_inherit=True))
+    theirs, lines, arcs = measured(path, compiled, "ctrace", branch)
+    ours, own_lines, own_arcs = measured(path, compiled, "hasten", branch)
+    pairs = {key: (theirs[key], ours[key]) for key in theirs} | {"raw lines": (lines, own_lines)}
     mode = "branch" if branch else "lines"
     said = [
         f"{mode} {key}: only coverage.py {sorted(one - two)}, only hasten {sorted(two - one)}"
