@@ -373,7 +373,10 @@ class Plugin:
 
     @pytest.hookimpl
     def pytest_report_header(self) -> str | None:
-        return None if self.cov_controller is None else self.cov_controller.describe()
+        if self.cov_controller is None:
+            return None
+        taken = self.manager.get_plugin(cov_options.NAME) not in (None, cov_options)
+        return self.cov_controller.describe() + (", in the place of pytest-cov" if taken else "")
 
     @pytest.hookimpl
     def pytest_sessionstart(self, session: pytest.Session) -> None:

@@ -297,6 +297,23 @@ def test_no_cover_leaves_a_test_out(suite: Suite, engine: str, how: str) -> None
     assert run.files() == plain.files(), run.text()
 
 
+@pytest.mark.parametrize(("engine", "variant"), [("own", "n2"), ("ctrace", "n2"), ("ctrace", "early"), ("own", "one")])
+def test_suites_that_turn_warnings_into_errors_pass(suite: Suite, engine: str, variant: str) -> None:
+    folder = suite(
+        {
+            "pytest.ini": "[pytest]\nfilterwarnings = error\n",
+            "test_a.py": "import gc\ndef test_a(): gc.collect()\ndef test_b(): gc.collect()\n",
+        }
+    )
+    run = measured.hasten(
+        folder, "--cov=.", "--cov=nowhere", "--cov-context=test", *measured.VARIANTS[variant],
+        env=measured.ENGINES[engine],
+    )  # fmt: skip
+    assert run.status == 0, run.text()
+    assert "2 passed" in run.out, run.text()
+    assert "Module nowhere was never imported" in run.err
+
+
 def test_once_fixtures_are_measured_in_the_process_that_makes_them(suite: Suite) -> None:
     folder = suite(
         {
@@ -346,4 +363,34 @@ def test_a_killed_worker_loses_no_more_than_its_own(suite: Suite, engine: str) -
     else:
         assert "coverage: failed workers" in run.out
         assert "gw0" in run.lines("gw0"), run.text()
+    assert run.left() == [".coverage"]
+
+
+@pytest.mark.parametrize("engine", measured.ENGINES)
+def test_a_killed_template_takes_nothing_with_it(suite: Suite, engine: str) -> None:
+    """What ran before the fork is its: coverage.py's tracer has saved it before there were workers."""
+    folder = suite(
+        {
+            "thing.py": "import sys\n\ndef f(n):\n    if n == 1:\n        return 1\n    return 2\n",
+            "test_a.py": """
+                import os, signal
+                import thing
+
+                def test_kills():
+                    thing.f(1)
+                    os.kill(os.getppid(), signal.SIGKILL)
+
+                def test_dies():
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+                def test_last(): thing.f(2)
+            """,
+        }
+    )
+    run = measured.hasten(
+        folder, "--cov=thing", measured.REPORT, "-n1", "--start=template", env=measured.ENGINES[engine]
+    )
+    assert "1 failed, 2 passed" in run.out, run.text()
+    missing = set(run.files()["thing.py"]["missing_lines"])
+    assert not missing & {1, 3, 4, 6}, run.text()
     assert run.left() == [".coverage"]

@@ -237,7 +237,7 @@ def test_the_engine_is_said_with_its_reason(suite: Suite) -> None:
     run = measured.hasten(suite(FILES), "--cov=pkg", "-n2", env={"COVERAGE_CORE": "ctrace"})
     (line,) = [line for line in run.out.splitlines() if line.startswith("coverage: ")]
     if sys.version_info >= (3, 12):
-        assert line == "coverage: coverage.py's own tracer (core=ctrace is asked for)"
+        assert line == "coverage: coverage.py's own tracer (core=ctrace is asked for), in the place of pytest-cov"
     else:
         assert line.startswith("coverage: coverage.py's own tracer (CPython 3.11")
 
