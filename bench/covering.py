@@ -25,6 +25,15 @@ REQUIREMENTS = ("coverage==7.17.3", "pytest-cov==7.1.0", "slipcover==1.1.0")
 PARTS = ("executed_lines", "missing_lines", "excluded_lines", "executed_branches", "missing_branches")
 PACKAGES = {"starlette": "starlette", "sqlparse": "sqlparse", "jsonschema": "jsonschema", "beautifulsoup4": "bs4",
             "more_itertools": "more_itertools"}  # fmt: skip
+KILLER = """import os, signal, pytest
+ran = 0
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item):
+    global ran
+    ran += 1
+    if ran == 20 and os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
 RESULTS = suites.HERE / "results" / "covering.jsonl"
 
 
@@ -35,13 +44,14 @@ def main():
     parser.add_argument("--cache", default=suites.DEFAULT_CACHE)
     parser.add_argument("-n", default="", help="numbers of workers, with commas")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--kill", action="store_true", help="one worker is killed half-way")
+    parser.add_argument("--kill", action="store_true", help="a worker is killed at the end of its twentieth test")
     options = parser.parse_args()
     cache = suites.Cache(options.cache)
     libraries = cache.root / "coverage"
     with suites.Stamp(libraries, [*REQUIREMENTS, sys.version]) as stamp:
         if stamp.stale:
             suites.install_libraries(cache, libraries, REQUIREMENTS)
+    (libraries / "kill_worker.py").write_text(KILLER)
     chosen = [
         suite for suite in suites.load(options.names) if options.names or (suite.timed and suite.name != "pytest")
     ]
@@ -61,7 +71,7 @@ class Case:
         self.folder = cache.folder(suite) / "covered"
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def run(self, kind, workers, arguments, core="", name=None, extra_env=()):
+    def run(self, kind, workers, arguments, core="", name=None):
         """kind: plain, xdist or hasten. A measure.Run; the data file is self.data(name)."""
         argv = runner.command(self.cache, self.suite, kind, workers)
         data = self.data(name or kind)
@@ -71,7 +81,6 @@ class Case:
             env = runner.environment(self.cache, self.suite, kind, tmp, 1)
             env["PYTHONPATH"] += f":{self.libraries}"
             env["COVERAGE_FILE"] = str(data)
-            env |= dict(extra_env)
             if core:
                 env["COVERAGE_CORE"] = core
             runner.forget_state(self.cache, self.suite, history=False)
@@ -127,8 +136,8 @@ def compare(case, options):
         reference = case.report("plain")
         n_lines = sum(len(file["executed_lines"]) for file in reference.values())
         for workers in [int(n) for n in (options.n or "1,2,8").split(",")]:
-            env = {"HASTEN_TEST_KILL_WORKER": "1"} if options.kill else {}
-            own = case.run("hasten", workers, case.covered(branch), name="hasten", extra_env=env)
+            killed = ["-p", "kill_worker"] if options.kill else []
+            own = case.run("hasten", workers, [*case.covered(branch), *killed], name="hasten")
             said = list(differences(reference, case.report("hasten")))
             if said:
                 case.run("plain", 1, case.covered(branch), "ctrace", "again")
