@@ -27,6 +27,13 @@ def add(parser: pytest.Parser, group: Any, pluginmanager: pytest.PytestPluginMan
         help="Where workers come from: forks after collection (template), forks before conftests are imported (early), "
         "processes of their own (spawn). Default: template, unless the suite needs another.",
     )
+    group.addoption(
+        "--collect",
+        choices=("auto", "once", "parallel"),
+        default="auto",
+        help="Who collects: one process (once), or several side by side, each a part of the files (parallel). Default: "
+        "once, unless collection took long in earlier runs and nothing speaks against several.",
+    )
     group.addoption("--worker-memory", metavar="SIZE", help="End a test whose worker uses more memory (e.g. 2G).")
     group.addoption(
         "--no-fuse", action="store_true", help="All of pytest's work by pytest itself (also: HASTEN_FUSE=0)."

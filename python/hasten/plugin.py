@@ -33,6 +33,7 @@ class State:
     gc_thresholds: tuple[int, int, int] | None = None
     watch: Any = None  # watch.Watch while somebody could read a worker's identity too early
     worker: Any = None
+    parts: Any = None  # parts.Parts while several processes may collect
     seeds: Any = None  # seeds.Seeds from before the conftests are imported
     slow_exit: bool = False
     late: bool = False  # started in the course of a run, beside or in the place of another process

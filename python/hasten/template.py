@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, companions, junit, split, wire
+from hasten import _native, companions, junit, parts, split, wire
 from hasten.debug import Debugging, Terminal
+from hasten.division import Doubt
 from hasten.once import Once
 from hasten.plugin import release_collector, shelter_objects, state
 from hasten.together import Groups
@@ -68,14 +69,18 @@ def _set_environment(workerinput: dict[str, Any]) -> None:
     os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(workerinput["workercount"])
 
 
-def _restart_capture(config: pytest.Config) -> None:
-    """New capture files: after a fork all processes would share one offset in the old ones."""
+def restart_capture(config: pytest.Config, meanwhile: Callable[[], object] = lambda: None) -> None:
+    """New capture files: after a fork all processes would share one offset in the old ones.
+
+    meanwhile: what is to be done to standard output and error, which are nobody's at one moment.
+    """
     capman = config.pluginmanager.getplugin("capturemanager")
     if capman is None or capman._global_capturing is None:
         return
     suspended = not capman.is_globally_capturing() or getattr(capman._global_capturing, "_state", "") == "suspended"
     out, err = capman.read_global_capture()
     capman.stop_global_capturing()
+    meanwhile()
     if config.getoption("capture", "fd") == "fd":
         _quiet_stdout()
     capman.start_global_capturing()
@@ -99,7 +104,7 @@ def _quiet_stdout() -> None:
 
 
 class Held:
-    """While this process configures, what it writes leads nowhere: the reporter configures too and writes the same."""
+    """While this process does what another one does too, what it writes leads nowhere."""
 
     def __init__(self) -> None:
         self.real: dict[int, int] = {}
@@ -189,7 +194,7 @@ def _become(config: pytest.Config, template: Template, workerinput: dict[str, An
     from hasten.worker import Worker
 
     state.terminal_out = os.dup(1)
-    _restart_capture(config)
+    restart_capture(config)
     config.workerinput = workerinput  # type: ignore[attr-defined]
     config.workeroutput = {}  # type: ignore[attr-defined]
     config.option.basetemp = os.path.join(workerinput["hasten_basetemp"], f"popen-{workerinput['workerid']}")
@@ -214,6 +219,8 @@ class Template:
         self.inputs = inputs
         self.worker: Any = None
         self.watch: Any = None
+        self.has_begun = False  # to collect
+        self.parts: parts.Parts | None = None  # several processes do
         self.held: Held | None = None
         self.events: list[tuple[Any, ...]] = []  # of collection, for the reporter
         self.n_collected = 0
@@ -233,6 +240,14 @@ class Template:
     def pytest_sessionstart(self) -> None:
         if self.held is not None:
             self.held.release(self.config)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        if isinstance(collector, pytest.Session) and state.fork is None and not self.has_begun:
+            self.has_begun = True
+            self.parts = parts.begin(self.config, self)
+            if self.parts is not None:
+                self.worker.gives_way = self.parts.gives_way
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
@@ -269,15 +284,46 @@ class Template:
         blocked = self._blocked(session)
         if state.fork is not None:
             return self._run_early(session)
-        alarm = self.watch.before_fork() if self.watch else None
-        if alarm and self.config.getoption("start", "auto") == "auto" and session.items and not blocked:
-            _native.send(state.template_chan, _native.WIRE_EARLY, 0, 0, 0, alarm.encode("utf-8", "replace")[:4000])
+        if self._must_start_over(session, blocked):
             return True  # nothing of this process is used: it unconfigures and leaves
         once = Once(self.config, session)
-        if not blocked:
-            once.set_up()
-        self.notes.extend(once.notes)
-        limits = self._send_catalog(session, state.template_chan, blocked, once.active)
+        if self.parts is not None and self.parts.index:
+            limits = self.parts.limits
+        else:
+            if not blocked:
+                once.set_up()
+            self.notes.extend(once.notes)
+            limits = self._send_catalog(session, state.template_chan, blocked, once.active)
+        fork = self._serve()
+        if isinstance(fork, bool):
+            return self._end(once, fork)
+        once.in_worker()
+        items, order = self._become_worker(session, fork, limits)
+        if order:
+            self.worker.run(session, items, order)
+        return True
+
+    def _must_start_over(self, session: pytest.Session, blocked: bool) -> bool:
+        """Tells the supervisor why this template is not the right one. Parts that were collected come together here."""
+        alarm = self.watch.before_fork() if self.watch else None
+        if self.parts is not None and not self.parts.forked:
+            self.parts = None
+        try:
+            if self.parts is not None:
+                alarm = self.parts.gather(session, alarm)
+        except Doubt as doubt:
+            assert self.parts is not None
+            self.parts.ask_anew(doubt)
+            return True
+        n_items = len(self.parts.order) if self.parts is not None else len(session.items)
+        if not alarm or self.config.getoption("start", "auto") != "auto" or not n_items or blocked:
+            return False
+        if self.parts is not None:
+            self.parts.end_peers()
+        _native.send(state.template_chan, _native.WIRE_EARLY, 0, 0, 0, alarm.encode("utf-8", "replace")[:4000])
+        return True
+
+    def _serve(self) -> tuple[int, int, int, int, int] | bool:
         shelter_objects(self.config)
         if state.seeds:
             state.seeds.stop()
@@ -285,34 +331,41 @@ class Template:
         split.close_life()
         if state.cov is not None:
             state.cov.before_workers()
-        fork = _native.template_serve(state.template_chan, self.segment_fd)
-        if isinstance(fork, bool):
-            report = once.last_teardown() if once.active else None
-            if state.cov is not None and once.active:
-                state.cov.after_workers()
-            if report is not None:
-                self._send_extra(state.template_chan, ("r", self.worker._written(report)))
-            _native.template_end_orphans()
-            if fork:
-                os._exit(0)  # a worker has ended the session for this process too
-            return True
-        once.in_worker()
-        order = self._become_worker(session, fork, limits)
-        if order:
-            self.worker.run(session, order)
+        if self.parts is None:
+            return _native.template_serve(state.template_chan, self.segment_fd)
+        if not self.parts.index:
+            peers = [(peer.chan, peer.pid) for peer in self.parts.peers]
+            return _native.template_serve(state.template_chan, self.segment_fd, -1, peers)
+        return _native.template_serve(self.parts.chan, self.segment_fd, -1, [], state.template_chan)
+
+    def _end(self, once: Once, proper: bool) -> bool:
+        """No worker is left, and none is wanted."""
+        report = once.last_teardown() if once.active else None
+        if state.cov is not None and once.active:
+            state.cov.after_workers()
+        if report is not None:
+            self._send_extra(state.template_chan, ("r", self.worker._written(report)))
+        _native.template_end_orphans()
+        if proper:
+            os._exit(0)  # a worker has ended the session for this process too
         return True
 
-    def _become_worker(self, session: pytest.Session, fork: tuple[int, ...], limits: dict[int, int]) -> list[int]:
-        """Returns as _match does."""
+    def _become_worker(
+        self, session: pytest.Session, fork: tuple[int, ...], limits: dict[int, int]
+    ) -> tuple[list[pytest.Item], list[Any]]:
+        """(this worker's tests, index in the catalog -> index in them); [] in place of the latter as _match does."""
         slot, chan, segment_fd, _inputs_fd, plan_fd = fork
         state.role = "worker"
         os.close(state.template_chan)
         state.template_chan = -1
-        order = list(range(len(session.items))) * self._n_copies()
+        items = session.items
+        order: list[Any] = list(range(len(items))) * self._n_copies()
+        if self.parts is not None:
+            items, order = self.parts.enter_worker(session), self.parts.order
         if state.late:  # tests keep the numbers that the first template gave them
             order = self._match(session, slot, chan, self._receive_plan(chan)[1])
             if not order:
-                return order
+                return items, order
             limits = {at: limits[i] for at, i in enumerate(order) if i in limits}
         _native.die_with(chan)
         if state.seeds:
@@ -325,12 +378,12 @@ class Template:
         dict.update(workerinput, own)
         _set_environment(own)
         companions.reconnect(self.config)
-        _restart_capture(self.config)
+        restart_capture(self.config)
         self._own_basetemp(own)
         self.worker.attach(slot, segment_fd, plan_fd, limits)
         for fd in (segment_fd, plan_fd):
             os.close(fd)
-        return order
+        return items, order
 
     @staticmethod
     def _match(session: pytest.Session, slot: int, chan: int, reference: bytes) -> list[int]:
@@ -365,7 +418,7 @@ class Template:
         self.worker.attach(slot, segment_fd, plan_fd, limits)
         for fd in (segment_fd, plan_fd):
             os.close(fd)
-        self.worker.run(session, order)
+        self.worker.run(session, session.items, order)
         return True
 
     def _receive_plan(self, chan: int) -> tuple[int, bytes]:
@@ -392,17 +445,26 @@ class Template:
         self, session: pytest.Session, chan: int, blocked: bool, wait_for_me: bool = False
     ) -> dict[int, int]:
         """Returns the time limits (ns) of the items that have one of their own."""
-        copies = range(self._n_copies())
-        ids = [item.nodeid for item in session.items] * len(copies)
-        table = _Columns(self.config, session.items)
-        columns = [table.of(item, item.nodeid, copy) for copy in copies for item in session.items]
-        python = wire.dumps(self._collected(session, blocked))
-        fd = _native.blob(wire.catalog_build(ids, columns, table.n_groups(), python))
+        collected = self._collected(session, blocked)
+        if self.parts is None:
+            ids, columns, n_groups = self._table(session)
+        else:
+            ids, columns, n_groups = self.parts.table
+            self.parts.merge(collected)
+        fd = _native.blob(wire.catalog_build(ids, columns, n_groups, wire.dumps(collected)))
         nothing = blocked or not ids
         self.told = True
         _native.send(chan, _native.WIRE_CATALOG, 0, int(nothing), int(wait_for_me), b"", fd)
         os.close(fd)
         return {i: c[3] * 1_000_000 for i, c in enumerate(columns) if c[3]}
+
+    def _table(self, session: pytest.Session) -> tuple[list[str], list[tuple[int, int, int, int]], int]:
+        """(ids, columns, number of groups) of all tests."""
+        copies = range(self._n_copies())
+        ids = [item.nodeid for item in session.items] * len(copies)
+        table = _Columns(self.config, session.items)
+        columns = [table.of(item, item.nodeid, copy) for copy in copies for item in session.items]
+        return ids, columns, table.n_groups()
 
     def _collected(self, session: pytest.Session, blocked: bool) -> dict[str, Any]:
         """What the reporter has to know of collection, the tests themselves aside."""

@@ -21,8 +21,8 @@ SHOWN = 20
 
 def _without_workers(args: list[str]) -> list[str]:
     """pytest's arguments without those that only hasten and pytest-xdist know."""
-    valued = ("-n", "--numprocesses", "--dist", "--maxprocesses", "--max-worker-restart", "--start", "--worker-memory",
-              "--session-once", "--testrunuid", "--tx", "--maxschedchunk")  # fmt: skip
+    valued = ("-n", "--numprocesses", "--dist", "--maxprocesses", "--max-worker-restart", "--start", "--collect",
+              "--worker-memory", "--session-once", "--testrunuid", "--tx", "--maxschedchunk")  # fmt: skip
     flags = (
         "--slow-exit",
         "--no-fuse",

@@ -129,6 +129,11 @@ class Watch:
         if type(os.environ) is _WatchedEnviron:
             os.environ.__class__ = _environ_class  # type: ignore[assignment]
 
+    def own(self, fds: list[int]) -> None:
+        """Descriptors that hasten itself has made since."""
+        found = _open_things()
+        self.sockets.update({fd: found[fd] for fd in fds if fd in found})
+
     def note(self, what: str, frame: Any) -> None:
         if self.alarm is None and not _is_allowed(frame):
             self.alarm = f"{what} at {_place(frame)} before the workers are forked"

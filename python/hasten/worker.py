@@ -72,6 +72,7 @@ class Worker:
         self.has_fault_handler = False
         self.cuts: dict[int, tuple[str, str]] = {}  # id of a text -> the text, and what is left of it
         self.before_abort: Callable[[int], None] = lambda chan: None  # tells the supervisor what was collected
+        self.gives_way: Callable[[str, str], bool] = lambda kind, text: False  # others collect: this is not the end
         self.limits: dict[int, int] = {}
         self.text = io.StringIO()
         self.fuse: fuse.Fuse | None = None
@@ -140,10 +141,9 @@ class Worker:
 
     # ---- the loop
 
-    def run(self, session: pytest.Session, items_of: list[int]) -> None:
-        """items_of: index in the catalog -> index in session.items."""
+    def run(self, session: pytest.Session, items: list[pytest.Item], items_of: list[Any]) -> None:
+        """items_of: index in the catalog -> index in items."""
         self.session = session
-        items = session.items
         setupstate = session._setupstate
         _native.loop_set(session, items, items_of, setupstate.teardown_exact)
         setupstate.teardown_exact = _native.loop_teardown_exact  # type: ignore[method-assign,assignment]
@@ -330,7 +330,7 @@ class Worker:
 
     def _interrupt(self, kind: str, text: str, code: int | None = None) -> None:
         """The run stops here: the reporter raises what a single process would have raised."""
-        if self.aborted:
+        if self.aborted or (not self.attached and self.gives_way(kind, text)):
             return
         self.aborted = True
         payload = wire.dump_interrupt(kind, text, code)

@@ -60,8 +60,8 @@ static int print_help(void)
     puts(
         "Runs a pytest suite in parallel: imports and collects once, forks, shares the work. Also understood, with\n"
         "pytest-xdist's meaning: -n auto|logical|N (default auto), --dist MODE, --maxprocesses, --max-worker-restart;\n"
-        "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early|spawn, --no-fuse,\n"
-        "--explain-fuse, --slow-exit.\n");
+        "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early|spawn,\n"
+        "--collect auto|once|parallel, --no-fuse, --explain-fuse, --slow-exit.\n");
     fputs(str_text(&text), stdout);
     str_release(&text);
     return CMD_OK;

@@ -58,6 +58,13 @@ static bool stopped(void)
     return atomic_load_explicit(&mine.segment.head->stop, memory_order_relaxed) != 0;
 }
 
+/* Its tests are here too: the same process has collected them. */
+static bool same_part(struct slot *slot)
+{
+    return atomic_load_explicit(&slot->part, memory_order_relaxed) ==
+           atomic_load_explicit(&mine.slot->part, memory_order_relaxed);
+}
+
 /* The worker with the most tests left that may be robbed; n_slots when there is none. */
 static uint32_t richest(void)
 {
@@ -69,7 +76,7 @@ static uint32_t richest(void)
         struct slot *slot = segment_slot(&mine.segment, i);
         const uint32_t left = range_left(&slot->range);
 
-        if (i != mine.index && left > most) {
+        if (i != mine.index && left > most && same_part(slot)) {
             most = left;
             best = i;
         }
@@ -91,7 +98,7 @@ static bool steal(void)
         struct slot *victim = segment_slot(&mine.segment, i);
         const bool dead = atomic_load_explicit(&victim->state, memory_order_acquire) == SLOT_DEAD;
 
-        if (mine.segment.head->each && !dead)
+        if ((mine.segment.head->each && !dead) || !same_part(victim))
             continue;
         if (i != mine.index && range_steal(&mine.slot->range, &victim->range, unit, dead))
             return true;

@@ -68,7 +68,7 @@ static bool runs_on(struct run *run)
     const bool collected = run->has_catalog || stop;
     struct err err;
 
-    if (!collected && !run->spawn && run->template_restarts < 2) {
+    if (!collected && !run->spawn && run->template_restarts < (run->anew_why[0] ? 3 : 2)) {
         launch_note(run, "hasten: the template died while it collected; starting it again");
         if (launch_template(run, run->early ? "early" : "template", &err) == 0)
             return true;
@@ -77,7 +77,7 @@ static bool runs_on(struct run *run)
         results_interrupt(run, "internal", "hasten: the process that collects tests died (see above); no test was run");
     if (!run->has_catalog || stop || !run->planned || !results_missing(run))
         return false;
-    if (run->template.chan < 0 && !run->spawn && run->template_restarts < 3) {
+    if (run->template.chan < 0 && !run->spawn && run->template_restarts < (run->anew_why[0] ? 4 : 3)) {
         launch_note(run, "hasten: the template died; starting it again for %u tests", results_missing(run));
         if (launch_template(run, run->early ? "early" : "template", &err) == 0)
             return true;
@@ -94,7 +94,7 @@ static bool runs_on(struct run *run)
 static bool collects(const struct run *run)
 {
     return !run->has_catalog && !atomic_load(&run->segment.head->stop) &&
-           (run->template.chan >= 0 || run->early_wanted || (run->spawn && !run->n_used));
+           (run->template.chan >= 0 || run->early_wanted || run->anew_wanted || (run->spawn && !run->n_used));
 }
 
 void finish_look(struct run *run)

@@ -187,6 +187,7 @@ int launch_template(struct run *run, const char *mode, struct err *err)
     run->template = (struct peer){.chan = z[0]};
     run->template_restarts++;
     run->template_ready = false;
+    parts_drop(run); /* it collects alone */
     code = start(run, -1, z[1], mode, &run->template.pid, err);
     close(z[1]);
     return code;

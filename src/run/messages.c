@@ -43,6 +43,8 @@ static const struct rule {
     [WIRE_EXITED] = {.from = FROM_TEMPLATE, .configured = true},
     [WIRE_MISSING] = {.from = FROM_WORKER, .configured = true},
     [WIRE_HELLO] = {.from = FROM_TEMPLATE},
+    [WIRE_COLLECT] = {.from = FROM_TEMPLATE, .configured = true},
+    [WIRE_PARTS] = {.from = FROM_TEMPLATE, .with_fd = true, .configured = true},
 };
 
 static void tell_early(struct run *run)
@@ -95,7 +97,7 @@ static void feed_template(struct run *run)
     run->template_ready = run->template_ready || run->early;
     if (run->early && !run->planned)
         for (uint32_t i = pool_live(run); i < run->n_workers; i++)
-            pool_start(run);
+            pool_start(run, 0);
 }
 
 static void on_early(struct run *run, const char *why, size_t n)
@@ -109,6 +111,22 @@ static void on_early(struct run *run, const char *why, size_t n)
     run->early = run->early_wanted = true;
     if (run->template.chan >= 0)
         trace_event("await_template");
+}
+
+static void on_collect(struct run *run, uint64_t how, bool kept, const char *why, size_t n)
+{
+    static const char *const names[] = {"once", "parallel", "anew"};
+
+    if (how >= HS_COUNT(names))
+        return;
+    trace_event("collect", TRACE_TEXT("how", names[how]), TRACE_BYTES("why", why, n));
+    run->beside = how == WIRE_COLLECT_PARALLEL;
+    if (how != WIRE_COLLECT_ANEW || run->has_catalog || run->anew_why[0])
+        return;
+    snprintf(run->anew_why, sizeof run->anew_why, "%.*s", (int)(n < 400 ? n : 400), why);
+    launch_note(run, "hasten: tests are collected once more, by one process: %s", run->anew_why);
+    run->anew_kept = kept;
+    run->anew_wanted = true;
 }
 
 /* Takes fd over. The first one's order counts: later ones come from templates that were started again, or workers. */
@@ -240,6 +258,9 @@ static int handle_peer(struct run *run, const struct news *news, struct err *err
     case WIRE_CATALOG:
         has_collected(run, news);
         return on_catalog(run, news->fd, news->msg.a != 0, err);
+    case WIRE_PARTS:
+        parts_take(run, news->fd, news->msg.a);
+        return 0;
     case WIRE_GROUPS:
         return answers_groups(run, news->fd, news->msg.a != 0, err);
     case WIRE_EXTRA:
@@ -267,6 +288,8 @@ static void handle_event(struct run *run, const struct news *news)
 
     if (msg->type == WIRE_STOP && run->configured)
         atomic_store(&run->segment.head->stop, 1);
+    else if (msg->type == WIRE_COLLECT)
+        on_collect(run, msg->a, msg->b != 0, news->data, news->n);
     else if (msg->type == WIRE_ASKS)
         run->asks = msg->a;
     else if (msg->type == WIRE_CRASH_SEEN)

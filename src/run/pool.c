@@ -33,10 +33,10 @@ static void send_numbers(const struct run *run, const struct worker *worker)
         chan_send(worker->chan, &catalog, NULL, 0, run->catalog_fd);
 }
 
-bool pool_start(struct run *run)
+bool pool_start(struct run *run, uint32_t part)
 {
     const uint32_t slot = run->n_used;
-    const struct chan_msg msg = {.type = WIRE_FORK, .slot = slot};
+    const struct chan_msg msg = {.type = WIRE_FORK, .slot = slot, .a = part};
     struct worker *worker;
     int ends[2];
     int code;
@@ -44,8 +44,10 @@ bool pool_start(struct run *run)
     if (slot >= run->n_slots || (run->template.chan < 0 && !run->spawn) || chan_pair(ends) < 0)
         return false;
     worker = &run->workers[slot];
-    *worker = (struct worker){.chan = ends[0], .live = true, .up_ns = clock_now_ns(), .last_item = RECORD_NO_ITEM};
+    *worker = (struct worker){
+        .chan = ends[0], .live = true, .up_ns = clock_now_ns(), .last_item = RECORD_NO_ITEM, .part = part};
     run->n_used++;
+    atomic_store_explicit(&segment_slot(&run->segment, slot)->part, part, memory_order_relaxed);
     ring_init(segment_ring(&run->segment, slot), SEGMENT_RING_BYTES);
     atomic_store_explicit(&segment_slot(&run->segment, slot)->state, SLOT_STARTING, memory_order_release);
     if (run->spawn) {
@@ -73,7 +75,7 @@ bool pool_start(struct run *run)
         return false;
     }
     send_numbers(run, worker);
-    trace_event("worker_start", TRACE_U64("slot", slot));
+    trace_event("worker_start", TRACE_U64("slot", slot), TRACE_U64("part", part));
     return true;
 }
 
@@ -292,7 +294,7 @@ static void replace(struct run *run, uint32_t slot)
     if (!pool_may_restart(run, slot))
         return;
     launch_note(run, "replacing crashed worker gw%u", slot);
-    pool_start(run);
+    pool_start(run, run->n_parts ? run->workers[slot].part : 0);
 }
 
 /* Of a worker without a test that could be blamed: a note, with its stack when we have ended it. */
@@ -377,6 +379,7 @@ void pool_reap(struct run *run, uint32_t slot, int status)
     if ((!worker->node_down || status != 0) && !worker->aborted)
         after_death(run, slot, status);
     pool_remove_stack(run, slot);
+    parts_ended(run, slot);
 }
 
 void pool_signal(struct run *run, int signal)
@@ -528,6 +531,8 @@ void pool_look(struct run *run)
     if (slow_look)
         run->last_look_ns = now;
     weigh(run, now);
+    if (slow_look)
+        parts_look(run);
     for (uint32_t i = 0; i < run->n_used; i++) {
         struct worker *worker = &run->workers[i];
 

@@ -158,6 +158,7 @@ void remember_write(struct run *run)
 
     if (!r || !r->open || !run->n_done)
         return;
+    remember_collect(run);
     if (write_run(run, &r->history, &err) < 0)
         snprintf(run->totals->note, sizeof run->totals->note, "durations are not kept: %.400s", err.text);
     history_close(&r->history);
@@ -179,6 +180,53 @@ void remember_close(struct run *run)
     free(r->id_len);
     free(r);
     run->remembered = NULL;
+}
+
+/* .hasten/collect: "ns of collection, ns of the run", then why several processes cannot collect, or an empty line. */
+struct collect_file {
+    char path[4200];
+    unsigned long long collection_ns;
+    unsigned long long run_ns;
+    char doubt[600];
+};
+
+static void read_collect(struct collect_file *c, const char *rootdir)
+{
+    FILE *f;
+
+    *c = (struct collect_file){0};
+    snprintf(c->path, sizeof c->path, "%.4096s/.hasten/collect", rootdir);
+    f = fopen(c->path, "re");
+    if (!f)
+        return;
+    if (fscanf(f, "%llu %llu%*[^\n]", &c->collection_ns, &c->run_ns) < 2)
+        c->collection_ns = c->run_ns = 0;
+    if (fgetc(f) == EOF || !fgets(c->doubt, sizeof c->doubt, f))
+        c->doubt[0] = '\0';
+    c->doubt[strcspn(c->doubt, "\n")] = '\0';
+    fclose(f);
+}
+
+/* What --collect=auto decides by (python/hasten/parts.py). What several took says nothing of what one would take. */
+void remember_collect(const struct run *run)
+{
+    struct collect_file c;
+    FILE *f;
+
+    read_collect(&c, run->config.rootdir);
+    if (run->beside)
+        c.doubt[0] = '\0';
+    else if (run->anew_kept)
+        snprintf(c.doubt, sizeof c.doubt, "%.500s", run->anew_why);
+    if (!run->beside && !run->anew_why[0] && !run->interrupted_ns) {
+        c.collection_ns = run->collected_ns - run->configured_ns;
+        c.run_ns = run->ended_ns - run->configured_ns;
+    }
+    f = fopen(c.path, "we");
+    if (!f)
+        return;
+    fprintf(f, "%llu %llu\n%s\n", c.collection_ns, c.run_ns, c.doubt);
+    fclose(f);
 }
 
 void remember_start(const struct run *run, const char *mode, const char *why)

@@ -100,15 +100,17 @@ static void reap_children(struct run *run)
 /* ---- the course of a run */
 
 /*
- * The early start that a template has asked for, once that has ended: it configured as gw0 and unconfigures as that, which
- * may drop what the new gw0 makes.
+ * The early start that a template has asked for, or one that collects alone, once that has ended: it configured as gw0 and
+ * unconfigures as that, which may drop what the new gw0 makes.
  */
-static int start_early(struct run *run, struct err *err)
+static int start_other(struct run *run, struct err *err)
 {
-    if (!run->early_wanted || run->template.chan >= 0 || run->interrupted_ns)
+    const char *mode = run->early_wanted ? "early" : "template";
+
+    if (!(run->early_wanted || run->anew_wanted) || run->template.chan >= 0 || run->interrupted_ns)
         return 0;
-    run->early_wanted = false;
-    return launch_template(run, "early", err);
+    run->early_wanted = run->anew_wanted = false;
+    return launch_template(run, mode, err);
 }
 
 /* A reporter that was killed has said nothing to the end: another one says it all. */
@@ -198,7 +200,7 @@ static int step(struct run *run, struct err *err)
     }
     show_lend_keys(run);
     reap_children(run);
-    if (revive_reporter(run, err) < 0 || start_early(run, err) < 0)
+    if (revive_reporter(run, err) < 0 || start_other(run, err) < 0)
         return -1;
     finish_look(run);
     results_tell(run);
@@ -282,6 +284,7 @@ void run_release(struct run *run)
     free(run->attempts);
     free(run->unanswered);
     free(run->groups);
+    parts_drop(run);
     free(run->phases);
     remember_close(run);
     free(run->expected_ns);

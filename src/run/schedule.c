@@ -58,11 +58,11 @@ static uint32_t least(uint32_t a, uint32_t b)
 }
 
 /* items[i] of the plan is test left[i] of the catalog. */
-static int make_plan(struct run *run, struct plan *plan, const uint32_t *left, uint32_t n, struct err *err)
+static int make_plan(struct run *run, struct plan *plan, const uint32_t *left, uint32_t n, uint32_t n_workers,
+                     struct err *err)
 {
     struct plan_item *items = hs_alloc((size_t)n * sizeof *items);
-    const struct plan_options options = {
-        .mode = mode_of(run), .n_workers = least(run->n_workers, n), .seed = run->options->seed};
+    const struct plan_options options = {.mode = mode_of(run), .n_workers = n_workers, .seed = run->options->seed};
     int code;
 
     for (uint32_t i = 0; i < n; i++) {
@@ -113,21 +113,17 @@ static uint32_t next_without_plan(const struct run *run, uint32_t from)
     return from > run->n_used ? from : run->n_used;
 }
 
-/* Plans what is left and starts workers for it, each with its own first range. */
-static int hand_out(struct run *run, struct err *err)
+/* Plans left[0..n), all of one part, and starts workers for it, each with its own first range. */
+static int hand_out_to(struct run *run, const uint32_t *left, uint32_t n, uint32_t n_workers, uint32_t part,
+                       struct err *err)
 {
-    struct plan plan = {0};
-    uint32_t n;
-    uint32_t *left = list_left(run, &n);
     const uint32_t base = run->n_free;
-    uint32_t n_workers;
+    struct plan plan = {0};
 
-    if (n == 0 || make_plan(run, &plan, left, n, err) < 0) {
-        free(left);
+    n_workers = least(n_workers, n);
+    if (n == 0 || make_plan(run, &plan, left, n, n_workers, err) < 0)
         return n == 0 ? 0 : -1;
-    }
-    n_workers = least(run->n_workers, n);
-    run->expected_total_ns = plan.expected_total_ns;
+    run->expected_total_ns += plan.expected_total_ns;
     fill_table(run, &plan, left);
     trace_event("planned", TRACE_U64("tests", n), TRACE_U64("workers", n_workers),
                 TRACE_U64("expected_wall_ns", plan.expected_wall_ns));
@@ -138,16 +134,77 @@ static int hand_out(struct run *run, struct err *err)
             break;
         range_set(&segment_slot(&run->segment, slot)->range, base + plan.first[w], base + plan.first[w + 1]);
         if (slot == run->n_used)
-            pool_start(run);
+            pool_start(run, part);
         from = slot + 1;
     }
     plan_release(&plan);
-    free(left);
     return 0;
+}
+
+/* Those of left[0..n) that belong to a part come first then; how many. */
+static uint32_t select_part(const struct run *run, uint32_t *left, uint32_t n, uint32_t part)
+{
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        if (run->part_of[left[i]] == part) {
+            const uint32_t item = left[i];
+
+            /* What is passed over goes behind, its order does not matter: it is looked for by a list of its own. */
+            left[i] = left[found];
+            left[found++] = item;
+        }
+    return found;
+}
+
+/* Each part its share of the workers; a part without one waits for the first that ends. */
+static int hand_out_parts(struct run *run, const uint32_t *left, uint32_t n, struct err *err)
+{
+    uint32_t *n_workers = hs_alloc(run->n_parts * sizeof *n_workers);
+    uint32_t *own = hs_alloc((size_t)n * sizeof *own);
+    int code = 0;
+
+    parts_share(run, left, n, n_workers);
+    for (uint32_t part = 0; part < run->n_parts && code == 0; part++) {
+        memcpy(own, left, (size_t)n * sizeof *own);
+        if (n_workers[part])
+            code = hand_out_to(run, own, select_part(run, own, n, part), n_workers[part], part, err);
+    }
+    free(n_workers);
+    free(own);
+    return code;
+}
+
+/* Plans what is left and starts workers for it. */
+static int hand_out(struct run *run, struct err *err)
+{
+    uint32_t n;
+    uint32_t *left = list_left(run, &n);
+    int code;
+
+    run->expected_total_ns = 0;
+    if (run->n_parts)
+        code = hand_out_parts(run, left, n, err);
+    else
+        code = hand_out_to(run, left, n, run->n_workers, 0, err);
+    free(left);
+    return code;
+}
+
+int schedule_part(struct run *run, uint32_t part, struct err *err)
+{
+    uint32_t n;
+    uint32_t *left = list_left(run, &n);
+    const int code = hand_out_to(run, left, select_part(run, left, n, part), 1, part, err);
+
+    free(left);
+    return code;
 }
 
 int schedule_plan(struct run *run, struct err *err)
 {
+    if (parts_check(run, err) < 0)
+        return -1;
     run->table_fd = plan_table_create(&run->table, run->catalog.n_items * 4 + 16, err);
     if (run->table_fd < 0)
         return -1;

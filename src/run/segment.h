@@ -25,7 +25,7 @@
 #include "run/ring.h"
 #include "sched/range.h"
 
-#define SEGMENT_MAGIC "hsseg 02"
+#define SEGMENT_MAGIC "hsseg 03"
 #define SEGMENT_NO_ITEM UINT32_MAX
 #define SEGMENT_RING_BYTES 262144u
 
@@ -55,6 +55,7 @@ struct slot {
     _Atomic uint64_t limit_ns;   /* time limit of current; 0: none */
     _Atomic uint32_t paused;     /* a debugger holds this worker: no time limit */
     _Atomic uint32_t n_done;
+    _Atomic uint32_t part;       /* S, before STARTING: whose tests this worker has; others it cannot take */
     _Atomic uint64_t busy_ns;    /* time inside tests */
     _Atomic uint64_t leaving_ns; /* clock_now_ns when it had no more tests */
     _Atomic uint64_t waited_ns;  /* ready to run without a core, up to then */

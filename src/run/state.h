@@ -3,8 +3,8 @@
  *
  * Who does what:  run.c the loop; messages.c what the others say; launch.c starts pytest; schedule.c from catalog to
  * ranges; finish.c the end; results.c rings to journal, what has a result and what is left; resume.c takes over an earlier
- * run's; remember.c the history; show.c what a watcher sees; totals.c what is left to say at the end; pool.c workers:
- * start, watch, end.
+ * run's; remember.c the history; parts.c tests that several processes have collected; show.c what a watcher sees;
+ * totals.c what is left to say at the end; pool.c workers: start, watch, end.
  */
 #ifndef HASTEN_RUN_STATE_H
 #define HASTEN_RUN_STATE_H
@@ -29,6 +29,7 @@ struct worker {
     bool aborted;        /* early start: has said why it could not collect, and leaves */
     bool has_plan;       /* early start: WIRE_PLAN was sent */
     bool waits_for_plan; /* early start: collected, wants WIRE_PLAN */
+    uint32_t part;
     enum worker_end end;
     uint64_t ended_at_ns; /* when we sent the first signal */
     uint32_t stopped_looks;
@@ -53,6 +54,12 @@ struct phases {
     bool fresh; /* ran now, not taken over from an earlier run's journal */
 };
 
+/* Tests that one of several collecting processes can fork workers for. */
+struct part {
+    bool waits;  /* has tests and was not handed out: more parts than workers */
+    bool closed; /* a worker more found nothing to take */
+};
+
 struct remembered;
 
 struct run {
@@ -67,6 +74,10 @@ struct run {
     char early_why[512]; /* a suite that needs the early start said so; told and remembered once configured */
     bool early;          /* workers collect for themselves */
     bool early_wanted;   /* ... once the template that has asked for it has ended */
+    bool anew_wanted;    /* likewise: another template is to collect alone */
+    bool beside;         /* tests were collected by several processes */
+    char anew_why[512];  /* why they could not be */
+    bool anew_kept;      /* and will not be in the next run */
     bool spawn;          /* ... in processes of their own: there is no template */
     bool planned;
     bool gathered;       /* the first workers that collect for themselves have all done it */
@@ -126,7 +137,11 @@ struct run {
     uint64_t asks;         /* enum wire_asks */
     bool waits_for_groups; /* tests are collected and not yet planned */
     uint32_t *groups;      /* owned, per item; NULL: the catalog's */
-    uint8_t *unanswered;   /* owned, per item: a crash that the reporter has not yet seen */
+    uint32_t *part_of;     /* owned, per item; NULL: there is one part */
+    uint32_t n_part_of;
+    struct part *parts;  /* owned */
+    uint32_t n_parts;    /* 0: one */
+    uint8_t *unanswered; /* owned, per item: a crash that the reporter has not yet seen */
     uint32_t n_unanswered;
     uint32_t n_done;
     uint32_t n_outcome[OUTCOME_COUNT];
@@ -164,10 +179,19 @@ int launch_worker(struct run *run, uint32_t slot, int chan, struct err *err);
 int launch_template(struct run *run, const char *start, struct err *err);
 void launch_note(struct run *run, const char *fmt, ...) HS_PRINTF(2, 3); /* a line for people, through the reporter */
 
+/* parts.c */
+void parts_take(struct run *run, int fd, uint64_t n); /* takes fd over; before the catalog */
+void parts_drop(struct run *run);
+int parts_check(const struct run *run, struct err *err); /* against the catalog */
+void parts_share(struct run *run, const uint32_t *left, uint32_t n, uint32_t *n_workers);
+void parts_ended(struct run *run, uint32_t slot); /* this worker has ended */
+void parts_look(struct run *run);                 /* a part may need one more, now or after a while */
+
 /* schedule.c */
 int schedule_open(struct run *run, int catalog_fd, struct err *err);
 int schedule_plan(struct run *run, struct err *err);
-uint32_t schedule_again(struct run *run); /* hands out what has no result; how many tests */
+int schedule_part(struct run *run, uint32_t part, struct err *err); /* hands out what waits in it, to one worker */
+uint32_t schedule_again(struct run *run);                           /* hands out what has no result; how many tests */
 
 /* answers.c */
 int answers_groups(struct run *run, int fd, bool any, struct err *err);
@@ -195,6 +219,7 @@ void remember_expect(struct run *run);
 uint32_t remember_workers(struct run *run);
 void remember_write(struct run *run);
 void remember_close(struct run *run);
+void remember_collect(const struct run *run);
 void remember_start(const struct run *run, const char *mode, const char *why);
 
 /* totals.c */
@@ -207,7 +232,7 @@ void show_lend_keys(struct run *run);
 void show_relay_keys(struct run *run, bool ready);
 
 /* pool.c */
-bool pool_start(struct run *run); /* one more worker; false when no slot is left */
+bool pool_start(struct run *run, uint32_t part); /* one more worker; false when no slot is left */
 void pool_forked(struct run *run, uint32_t slot, int pid);
 void pool_reap(struct run *run, uint32_t slot, int status);
 void pool_look(struct run *run); /* limits of time and memory, stopped workers, lost template */

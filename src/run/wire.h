@@ -28,10 +28,14 @@ enum wire_type {
     WIRE_EXITED,  /* slot, a: pid, b: wait status */
     WIRE_MISSING, /* W not forked from the first template: a: tests of the catalog that it does not have */
     WIRE_HELLO,   /* Z: waits for WIRE_SEGMENT and WIRE_INPUTS; a: pid */
+    WIRE_COLLECT, /* Z: how tests are collected, a: enum wire_collect, b: 1 when the next runs
+                     shall know; data: why, one line */
+    WIRE_PARTS,   /* Z, before WIRE_CATALOG: several processes have collected it. fd: u32 for each test, its part: the
+                     process that can fork workers for it; a: how many parts. WIRE_FORK's a names one of them */
     /* S -> Z or W */
     WIRE_SEGMENT, /* fd: segment.h */
     WIRE_PLAN,    /* fd: plan table, see segment.h */
-    WIRE_FORK,    /* slot, fd: the worker's channel */
+    WIRE_FORK,    /* slot, a: part, fd: the worker's channel */
     WIRE_QUIT,    /* nothing more to do; a: 1 when a worker has ended the session properly */
     /* S -> R */
     WIRE_JOURNAL, /* fd: the journal; replaces an earlier one at the same offsets */
@@ -41,6 +45,12 @@ enum wire_type {
 enum wire_asks {
     WIRE_ASKS_GROUPS = 1,  /* WIRE_GROUPS follows the catalog: a plugin's scheduler decides what stays together */
     WIRE_ASKS_CRASHES = 2, /* WIRE_CRASH_SEEN follows every crash; --maxfail counts crashes there */
+};
+
+enum wire_collect {
+    WIRE_COLLECT_ONCE,     /* by one process */
+    WIRE_COLLECT_PARALLEL, /* by several */
+    WIRE_COLLECT_ANEW,     /* several have begun and cannot be as one: this template ends, another one collects alone */
 };
 
 enum wire_crash { WIRE_CRASH_STANDS, WIRE_CRASH_AGAIN };

@@ -240,7 +240,7 @@ static void test_a_template_that_is_behind_is_not_waited_for(void **state)
     close(fd);
     assert_int_equal(play.run.n_used, 0);
     read_all(play.template);
-    assert_true(pool_start(&play.run));
+    assert_true(pool_start(&play.run, 0));
     assert_int_equal(play.run.n_used, 1);
     close_play(&play);
 }

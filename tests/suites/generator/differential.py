@@ -39,9 +39,11 @@ class Mode:
     workers: int
     fuse: bool = True
     recorded: bool = True
+    collectors: int = 1  # that collect side by side
 
     def __str__(self) -> str:
-        return f"-n {self.workers}{'' if self.fuse else ' unfused'}{'' if self.recorded else ' -rA'}"
+        several = "" if self.collectors == 1 else f" {self.collectors} collectors"
+        return f"-n {self.workers}{'' if self.fuse else ' unfused'}{'' if self.recorded else ' -rA'}{several}"
 
 
 PLAIN = "pytest"
@@ -126,6 +128,8 @@ class Stage:
             env["HASTEN_TEST_SEED"] = "1"
             if not mode.fuse:
                 env["HASTEN_FUSE"] = "0"
+            if mode.collectors > 1:
+                env["HASTEN_TEST_COLLECTORS"] = str(mode.collectors)
         return env
 
     def _once(self, mode: Mode | str, arguments: list[str], env: dict[str, str]) -> None:
@@ -133,6 +137,8 @@ class Stage:
             command = [self.program, "run", "--python", self.python, "-n", str(mode.workers)]
             if mode.workers > 1:
                 command += ["--dist", "loadfile"]
+            if mode.collectors > 1:
+                command += ["--collect=parallel"]
         else:
             command = [self.python, "-m", "pytest", "-p", "no:hasten"]
         if self.server is not None and mode == PLAIN:

@@ -134,3 +134,14 @@ def _arguments(maker: Maker) -> tuple[list[str], list[str] | None]:
         else:
             args += ordered
     return args, again
+
+
+def with_copies(suite: Suite, n: int) -> Suite:
+    """The same with n more copies of each test module: enough files for several collectors."""
+    copies = {
+        name.replace("test_m", f"test_{chr(ord('n') + i)}"): text
+        for name, text in suite.files.items()
+        for i in range(n)
+        if name.startswith("test_m")
+    }
+    return dataclasses.replace(suite, files=suite.files | copies)
