@@ -7,6 +7,7 @@ make_suite.py uneven FOLDER [--scale 1]        300 tests that burn 21.6 s of CPU
 make_suite.py uneven-sleep FOLDER [--scale 1]  the same, asleep: scheduling without the noise of a busy machine
 make_suite.py heavy FOLDER [--generated]       340 tests behind a slow import: numpy, pandas and sqlalchemy if all
                                                are there, else (or with --generated) a package made for it
+make_suite.py collect FOLDER [--tests 5000]    25 parametrized tests to a file, which works for 20 ms to make the values
 
 --hold S: every worker stays for S seconds after its last test, so that all are there at one moment, with all that
 their tests touched; plain pytest does not wait.
@@ -275,7 +276,33 @@ def make_heavy(options):
         write(options.folder / f"test_heavy_{number:02}.py", text)
 
 
+COLLECT = """import pytest
+
+
+def make_cases(n):
+    seen, at = [], {number}
+    while len(seen) < n:
+        at = (at * 1103515245 + 12345) % 2**31
+        if all(at % small for small in range(3, 4000)):
+            seen.append(at)
+    return seen
+
+
+@pytest.mark.parametrize("case", make_cases({n}))
+def test_case(case):
+    assert case % 3
+"""
+
+
+def make_collect(options):
+    total = options.tests or 5000
+    for first in range(0, total, 25):
+        text = COLLECT.format(number=first + 1, n=min(25, total - first))
+        write(options.folder / f"area{first // 500:02}" / f"test_collect_{first // 25:03}.py", text)
+
+
 KINDS = {
+    "collect": make_collect,
     "trivial": make_trivial,
     "fixtures": make_fixtures,
     "uneven": make_uneven,

@@ -1,4 +1,4 @@
-"""Whether several processes may collect, and which of them collects which file (parts.py; docs/decisions/0015)."""
+"""Whether several processes may collect, and which of them collects which file (parts.py; docs/decisions/0016)."""
 
 from __future__ import annotations
 

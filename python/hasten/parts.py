@@ -1,4 +1,4 @@
-"""``--collect=parallel``: forks of the template collect test files beside it, each its part (docs/decisions/0015).
+"""``--collect=parallel``: forks of the template collect test files beside it, each its part (docs/decisions/0016).
 
 The template forks in the middle of its own collection, before the second file or a later one. Each process then goes
 on through pytest's own walk over folders, conftests and files, in pytest's order, and collects the files of its part;
