@@ -182,7 +182,7 @@ def contexts(case, options):
             case.run("plain", 1, case.covered(branch, "test"), "ctrace", name)
         reference, again = by_context(case.data("plain")), by_context(case.data("again"))
         varying = {(context, file) for context, file, _line in reference ^ again}
-        for workers in [int(n) for n in (options.n or "2").split(",")]:
+        for workers in [int(n) for n in (options.n or "0").split(",")]:
             case.run("hasten", workers, case.covered(branch, "test"), name="hasten")
             own = by_context(case.data("hasten"))
             differ = {triple for triple in reference ^ own if triple[:2] not in varying}

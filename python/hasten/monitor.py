@@ -45,6 +45,10 @@ def why_not(cov: Any, contexts: str | None = "") -> str:
         return "this CPython is built without the GIL"
     if len(_free_tools()) < (2 if contexts else 1):
         return "the tool ids of sys.monitoring are taken"
+    try:
+        _native.covered(_memory())  # maps it, once, to see whether that can be
+    except OSError as exc:
+        return str(exc)
     config = cov.config
     core = os.environ.get("COVERAGE_CORE") or getattr(config, "core", None)
     if config.timid:

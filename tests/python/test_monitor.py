@@ -326,6 +326,17 @@ def test_tool_ids_that_are_taken(tmp_path, taken):
     assert ("tool id" in done.stdout) == (len(taken) == 6)
 
 
+def test_too_few_addresses_for_its_memory(tmp_path):
+    program = tmp_path / "few.py"
+    program.write_text(
+        "import resource, coverage\nfrom hasten import monitor\n"
+        "cov = coverage.Coverage(data_file=None, config_file=False)\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (900 << 20, 900 << 20))\nprint(monitor.why_not(cov))\n"
+    )
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True)
+    assert "memory" in done.stdout, done.stderr
+
+
 def test_a_program_that_uses_coverage_itself(tmp_path):
     program = """
         import coverage, sys
