@@ -30,9 +30,9 @@ def add(parser: pytest.Parser, group: Any, pluginmanager: pytest.PytestPluginMan
     group.addoption(
         "--collect",
         choices=("auto", "once", "parallel"),
-        default="auto",
-        help="Who collects: one process (once), or several side by side, each a part of the files (parallel). Default: "
-        "once, unless collection took long in earlier runs and nothing speaks against several.",
+        default="once",
+        help="Who collects: one process (once), or several side by side, each a part of the files (parallel), or the "
+        "latter where collection took long in earlier runs and nothing speaks against it (auto). Default: once.",
     )
     group.addoption("--worker-memory", metavar="SIZE", help="End a test whose worker uses more memory (e.g. 2G).")
     group.addoption(

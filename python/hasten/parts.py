@@ -43,7 +43,7 @@ class _Off(Exception):  # noqa: N818
 
 def begin(config: pytest.Config, template: Any) -> Parts | None:
     """Before collection: decides, says so in the trace, and installs what several processes need."""
-    wanted = config.getoption("collect", "auto")
+    wanted = config.getoption("collect", "once")
     why = "asked for" if wanted == "once" else once_reason(config)
     if not why:
         worth, why = (True, "asked for") if wanted == "parallel" else pays(config)

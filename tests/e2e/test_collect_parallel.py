@@ -452,18 +452,26 @@ def test_ctrl_c_while_several_collect(suite: Callable[..., Path], start_hasten: 
     assert run.status == 2, run.describe()
 
 
+def test_nobody_collects_in_parts_unasked(suite: Callable[..., Path], run_hasten: Callable[..., Run]) -> None:
+    folder = suite(FILES | {"pytest.ini": INI})
+    (folder / ".hasten").mkdir()
+    (folder / ".hasten" / "collect").write_text("3000000000 5000000000\n\n")
+    run = run_hasten(folder, "-n", "3", env=COLLECTORS)
+    assert [e["how"] for e in run.events("collect")] == [ONCE]
+
+
 def test_auto_goes_by_what_earlier_runs_took(suite: Callable[..., Path], run_hasten: Callable[..., Run]) -> None:
     folder = suite(FILES | {"pytest.ini": INI})
     env = COLLECTORS
-    run = run_hasten(folder, "-n", "3", env=env)
+    run = run_hasten(folder, "-n", "3", "--collect=auto", env=env)
     assert [(e["how"], e["why"]) for e in run.events("collect")] == [(ONCE, "no history")]
     file = folder / ".hasten" / "collect"
     collection, whole = map(int, file.read_text().split())
     assert 0 < collection < whole < 30e9
-    run = run_hasten(folder, "-n", "3", env=env)
+    run = run_hasten(folder, "-n", "3", "--collect=auto", env=env)
     assert [e["how"] for e in run.events("collect")] == [ONCE]
     file.write_text("3000000000 5000000000\n\n")
-    run = run_hasten(folder, "-n", "3", env=env)
+    run = run_hasten(folder, "-n", "3", "--collect=auto", env=env)
     assert [e["how"] for e in run.events("collect")] == [PARALLEL]
     assert "collection took 3.00 of 5.00 s" in run.events("collect")[0]["why"]
     assert file.read_text() == "3000000000 5000000000\n\n"
@@ -475,10 +483,10 @@ def test_auto_does_not_try_again_what_could_not_be(suite: Callable[..., Path], r
     (folder / ".hasten").mkdir()
     file = folder / ".hasten" / "collect"
     file.write_text("3000000000 5000000000\n\n")
-    run = run_hasten(folder, "-n", "3", "--continue-on-collection-errors", env=COLLECTORS)
+    run = run_hasten(folder, "-n", "3", "--collect=auto", "--continue-on-collection-errors", env=COLLECTORS)
     assert [e["how"] for e in run.events("collect")] == ANEW, run.describe()
     assert "have the same module name" in file.read_text()
-    run = run_hasten(folder, "-n", "3", "--continue-on-collection-errors", env=COLLECTORS)
+    run = run_hasten(folder, "-n", "3", "--collect=auto", "--continue-on-collection-errors", env=COLLECTORS)
     assert [e["how"] for e in run.events("collect")] == [ONCE]
     assert "have the same module name" in run.events("collect")[0]["why"]
 
@@ -489,7 +497,7 @@ def test_an_error_is_no_reason_for_the_next_run(suite: Callable[..., Path], run_
     (folder / ".hasten").mkdir()
     (folder / ".hasten" / "collect").write_text("3000000000 5000000000\n\n")
     for _ in range(2):
-        run = run_hasten(folder, "-n", "3", "--continue-on-collection-errors", env=COLLECTORS)
+        run = run_hasten(folder, "-n", "3", "--collect=auto", "--continue-on-collection-errors", env=COLLECTORS)
         assert [e["how"] for e in run.events("collect")] == ANEW, run.describe()
 
 
