@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import types
 import warnings
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -216,6 +216,11 @@ class Controller:
             self.monitor.switch(context)
         else:
             self.cov.switch_context(context)
+
+    @property
+    def switcher(self) -> Callable[[str], object]:
+        """What each phase of each test calls. The collector takes a new context while it is paused, too."""
+        return self.switch if self.monitor is None else self.monitor.switch
 
     def pause(self) -> None:
         self.started = False
@@ -477,7 +482,7 @@ class PhaseContexts:
     """Plugin "_cov_contexts" of --cov-context=test: the three phases of a test apart."""
 
     def __init__(self, controller: Controller) -> None:
-        self.switch = controller.switch
+        self.switch = controller.switcher
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self.switch(f"{item.nodeid}|setup")
@@ -493,7 +498,7 @@ class ItemContexts:
     """The same of --cov-context=item and function: one context for each test."""
 
     def __init__(self, controller: Controller) -> None:
-        self.switch = controller.switch
+        self.switch = controller.switcher
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         self.switch(item.nodeid)
