@@ -25,6 +25,7 @@ from hasten import cov_data, cov_options, cov_report, cov_warnings
 from hasten.plugin import state
 
 MISSING = "hasten cov needs coverage: pip install coverage"
+LEAST = (7, 10, 6)  # pytest-cov 7.1 needs it, too
 OUTPUT = "hasten_cov"  # key in a worker's workeroutput
 
 
@@ -57,11 +58,15 @@ def install(config: pytest.Config, args: list[str]) -> None:
 
 
 def coverage_module() -> Any:
-    """The module coverage; UsageError when it is not installed."""
+    """The module coverage; UsageError when it is not installed, or too old."""
     try:
-        return importlib.import_module("coverage")
+        found = importlib.import_module("coverage")
     except ImportError:
         raise pytest.UsageError(MISSING) from None
+    if found.version_info[:3] < LEAST:
+        least = ".".join(map(str, LEAST))
+        raise pytest.UsageError(f"hasten cov needs coverage {least} or later, here is {found.__version__}")
+    return found
 
 
 def _monitor() -> Any:
@@ -108,7 +113,7 @@ class Controller:
         coverage = coverage_module()
         try:
             self._start(late)
-        except (coverage.CoverageException, OSError) as exc:
+        except (coverage.CoverageException, OSError, ImportError, RuntimeError) as exc:
             raise pytest.UsageError(f"coverage: {exc}") from None
 
     def _start(self, late: bool) -> None:
@@ -250,7 +255,7 @@ class Controller:
 
     def _flush(self) -> None:
         if self.monitor is None and self.started:
-            with self._in_topdir():
+            with self._in_topdir(), contextlib.suppress(*self.errors):  # else every worker saves it, or says so
                 self.cov._collector.flush_data()
 
     def finish_part(self, output: dict[str, Any]) -> None:

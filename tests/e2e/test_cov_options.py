@@ -293,8 +293,15 @@ def test_a_static_context_is_part_of_every_context(suite: Suite) -> None:
 
 
 def test_a_configuration_that_cannot_be_read_is_one_line(suite: Suite) -> None:
-    folder = suite(FILES | {"bad.cfg": "[run\n", "odd.cfg": "[run]\ndynamic_context = moon\n"})
-    for name in ("bad.cfg", "odd.cfg", "not-there.cfg"):
+    folder = suite(
+        FILES
+        | {
+            "bad.cfg": "[run\n",
+            "odd.cfg": "[run]\ndynamic_context = moon\n",
+            "plugin.cfg": "[run]\nplugins = no.such\n",
+        }
+    )
+    for name in ("bad.cfg", "odd.cfg", "plugin.cfg", "not-there.cfg"):
         run = measured.hasten(folder, "--cov=pkg", f"--cov-config={name}", "-n2")
         assert run.status == 4, run.text()
         assert run.err.startswith("ERROR: coverage: "), run.text()

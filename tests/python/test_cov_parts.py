@@ -247,3 +247,12 @@ def test_old_data_may_be_empty(tmp_path: Path) -> None:
         cov_data.check_old(str(data_file(tmp_path / "lines", {1})), branch=True)
     with pytest.raises(pytest.UsageError, match="has branches, this run measures lines"):
         cov_data.check_old(str(data_file(tmp_path / "arcs", arcs={(1, 2)})), branch=False)
+
+
+def test_a_coverage_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    coverage = pytest.importorskip("coverage")
+    from hasten import cov
+
+    monkeypatch.setattr(coverage, "version_info", (7, 9, 2, "final", 0))
+    with pytest.raises(pytest.UsageError, match=r"needs coverage 7\.10\.6 or later"):
+        cov.coverage_module()
