@@ -74,12 +74,16 @@ class Case:
 
     def run(self, kind, workers, arguments, core="", name=None, seed=1):
         """kind: plain, xdist or hasten. A measure.Run; the data file is self.data(name)."""
-        argv = runner.command(self.cache, self.suite, kind, workers)
+        argv = runner.command(self.cache, self.suite, "plain" if kind == "slipcover" else kind, workers)
+        if kind == "slipcover":  # alone: under pytest-xdist it is a plugin that turns warnings into errors
+            argv = [str(self.cache.python(self.suite)), "-m", "slipcover", "--source", self.source, "--json"]
+            argv += ["--out", f"{self.data('slipcover')}", *arguments, "-m", "pytest"]
+            arguments = []
         data = self.data(name or kind)
         for path in self.folder.glob(data.name + "*"):
             path.unlink()
         with tempfile.TemporaryDirectory(prefix="hc-") as tmp:
-            env = runner.environment(self.cache, self.suite, kind, tmp, seed)
+            env = runner.environment(self.cache, self.suite, "plain" if kind == "slipcover" else kind, tmp, seed)
             env["PYTHONPATH"] += f":{self.libraries}"
             env["COVERAGE_FILE"] = str(data)
             if core:
@@ -206,6 +210,11 @@ def timed(case, options):
         "hasten contexts": ("hasten", case.covered(False, "test"), ""),
         "hasten functions": ("hasten", case.covered(False, "function"), ""),
         "hasten branches, contexts": ("hasten", case.covered(True, "test"), ""),
+        "plain, no coverage": ("plain", [], ""),
+        "plain ctrace": ("plain", case.covered(False), "ctrace"),
+        "plain sysmon": ("plain", case.covered(False), "sysmon"),
+        "slipcover": ("slipcover", [], ""),
+        "slipcover branches": ("slipcover", ["--branch"], ""),
         "xdist, no coverage": ("xdist", [], ""),
         "xdist ctrace": ("xdist", case.covered(False), "ctrace"),
         "xdist sysmon": ("xdist", case.covered(False), "sysmon"),
