@@ -34,7 +34,7 @@ def pytest_runtest_teardown(item):
     if ran == 20 and os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
         os.kill(os.getpid(), signal.SIGKILL)
 """
-BY_CONFIGURATION = ("pluggy",)  # its warnings are errors, and a source beside its `include` is warned of
+BY_CONFIGURATION = ("pluggy", "flask")  # its warnings are errors, and a source beside its `include` is warned of
 RESULTS = suites.HERE / "results" / "covering.jsonl"
 
 
