@@ -165,6 +165,8 @@ class Controller:
                 self.reason = "hasten's collector is not there"
         else:
             self.reason = monitor.why_not(self.cov, self.contexts or None)
+        if not self.reason and not hasattr(coverage_module().CoverageData(no_disk=True), "_hasher"):
+            self.reason = "this release of coverage.py is older than what hasten's collector writes for"
         if not self.reason:
             self.monitor = monitor
         elif self.contexts == "function":
