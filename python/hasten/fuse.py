@@ -147,6 +147,7 @@ class Fuse:
                 "tmppath_key": tmpdir.tmppath_result_key if self.config.pluginmanager.hasplugin("tmpdir") else None,
                 "caplog_handler": getattr(self.logging, "caplog_handler", None),
                 "capman": self.capman,
+                "worker": self.worker,
                 "text": self.worker.text,
                 "events": self.worker.events,
                 "reasons": self.reasons,
@@ -324,7 +325,7 @@ class Fuse:
         self._attach()
         return self._loggers()
 
-    def _tell_warnings(self, item: pytest.Item) -> None:
+    def tell_warnings(self, item: pytest.Item) -> None:
         nodeid = item.nodeid
         for warning in self.filters.take():
             item.ihook.pytest_warning_recorded.call_historic(
@@ -332,7 +333,7 @@ class Fuse:
             )
 
     def warned(self, item: pytest.Item, marks: Any) -> dict[str, Any]:
-        self._tell_warnings(item)
+        self.tell_warnings(item)
         self.filters.close()
         self.filters.open(marks)
         return self.filters.state()
@@ -499,19 +500,19 @@ class Fuse:
 
     # ---- running
 
-    def run(self, item: pytest.Item, index: int, nextitem: pytest.Item | None) -> int:
-        """0: nothing was done, the hook has to run it (and the state is pytest's); 1: published; 2: worker.events."""
+    def run(self, index: int, limits: dict[int, int], at_once: bool) -> tuple[int, int, pytest.Item | None]:
+        """This test and those after it, until one needs Python (native.fuse_loop)."""
         self.debugging.before_test()
         try:
-            code = _native.fuse_run(item, index, nextitem)
-        except BaseException:
-            self._tell_warnings(item)
-            raise
+            code, index, nextitem = _native.fuse_loop(index, limits, at_once)
         finally:
             self.debugging.after_test()
         if code == 0:
             _native.fuse_leave()
-        return code
+        return code, index, nextitem
+
+    def after_test(self) -> None:
+        self.debugging.after_test()
 
 
 def unfused(worker: Any) -> dict[str, int]:

@@ -15,7 +15,7 @@ from _pytest.reports import TestReport
 from hasten import _native, failures, fuse, wire
 
 NO_ITEM = 0xFFFFFFFF
-FUSED = 1  # fuse.c has published the result
+NOT_RUN, NO_MORE, STOPPED = 0, 1, 3  # what fuse.c says of a test or of the session
 MOST_OUTPUT = int(os.environ.get("HASTEN_TEST_MOST_OUTPUT", 64 << 20))  # characters of one report section
 DESCRIPTORS = "the test has closed file descriptors that are not its own (os.closerange?)"
 PHASES = ("setup", "call", "teardown")
@@ -152,27 +152,33 @@ class Worker:
         index = _native.worker_take()
         try:
             while index >= 0:
-                item = items[items_of[index]]
-                nextitem = _native.loop_begin(index, self.limits.get(index, 0), at_once)
-                self._run_test(item, index, nextitem)
-                if _native.loop_end():
+                done, index, nextitem = self._run_tests(index, at_once)
+                if done == NO_MORE:
+                    break
+                if done != STOPPED:
+                    self._end_test(items[items_of[index]], index, nextitem, done)
+                if done == STOPPED or _native.loop_end():
                     self._stop(session)
                     break
                 index = _native.loop_next()
         finally:
             if self.fuse is not None:
                 _native.fuse_leave()
+                self.n_run += _native.fuse_count()
         self.item_index = NO_ITEM
         _native.worker_leave()
 
-    def _run_test(self, item: pytest.Item, index: int, nextitem: pytest.Item | None) -> None:
-        self.item_index = index
-        self.nodeid = item.nodeid
+    def _run_tests(self, index: int, at_once: bool) -> tuple[int, int, pytest.Item | None]:
+        """Up to one that needs more than fuse.c does: what is left of it, its index, and what comes next."""
+        if self.fuse is not None:
+            return self.fuse.run(index, self.limits, at_once)
+        return NOT_RUN, index, _native.loop_begin(index, self.limits.get(index, 0), at_once)
+
+    def _end_test(self, item: pytest.Item, index: int, nextitem: pytest.Item | None, done: int) -> None:
         self.n_run += 1
-        done = 0 if self.fuse is None else self.fuse.run(item, index, nextitem)
-        if done == FUSED:
-            return
-        if done == 0:
+        if done == NOT_RUN:
+            self.item_index = index
+            self.nodeid = item.nodeid
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         self._publish_test()
 

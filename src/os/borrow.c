@@ -75,6 +75,11 @@ int borrow_take(void)
     return mine.before < 0 ? 0 : set_foreground(getpgrp());
 }
 
+bool borrow_is_taken(void)
+{
+    return mine.lock >= 0;
+}
+
 bool borrow_give(void)
 {
     if (mine.lock < 0 || mine.owner != getpid())

@@ -19,6 +19,9 @@ void borrow_open(int tty, const char *lock_path, void (*told)(bool on));
 /* Waits until nobody else has it. No effect when it is borrowed already. 0, or -errno. Async-signal-safe. */
 int borrow_take(void);
 
+/* Has this process, or the one that it was forked from, borrowed it? */
+bool borrow_is_taken(void);
+
 /* True when it was borrowed. The terminal is again of those who had it before. */
 bool borrow_give(void);
 

@@ -25,20 +25,16 @@ bool admit_not(const char *why)
     return false;
 }
 
-static bool is_patched(PyObject *item)
+static bool is_patched(const struct pass *pass)
 {
-    PyObject *dict = compat_dict(item); /* owned */
-    const bool patched = !dict || PyDict_Contains(dict, S(runtest)) || PyDict_Contains(dict, S(setup)) ||
-                         PyDict_Contains(dict, S(teardown)) || PyDict_Contains(dict, S(add_report_section));
-
-    Py_XDECREF(dict);
-    return patched;
+    return PyDict_Contains(pass->dict, S(runtest)) || PyDict_Contains(pass->dict, S(setup)) ||
+           PyDict_Contains(pass->dict, S(teardown)) || PyDict_Contains(pass->dict, S(add_report_section));
 }
 
 /* Is the test one that pytest_pyfunc_call can just call? */
 static bool is_callable_now(struct pass *pass)
 {
-    PyObject *obj = PyObject_GetAttr(pass->item, S(obj)); /* owned */
+    PyObject *obj = fuse_obj(pass); /* owned */
     PyObject *function = obj && PyMethod_Check(obj) ? PyMethod_GET_FUNCTION(obj) : obj;
     bool plain = function && PyFunction_Check(function);
 
@@ -46,6 +42,7 @@ static bool is_callable_now(struct pass *pass)
         PyObject *dict = ((PyFunctionObject *)function)->func_dict;
         const int flags = ((PyCodeObject *)PyFunction_GET_CODE(function))->co_flags;
 
+        dict = dict && PyDict_GET_SIZE(dict) ? dict : NULL;
         plain = !(flags & (CO_COROUTINE | CO_ASYNC_GENERATOR | CO_ITERABLE_COROUTINE)) &&
                 !(dict &&
                   (PyDict_GetItemString(dict, "_is_coroutine") || PyDict_GetItemString(dict, "_is_coroutine_mark")));
@@ -88,34 +85,53 @@ static int read_filters(struct pass *pass, PyObject *own)
 
 static int read_marks(struct pass *pass)
 {
-    PyObject *marks = PyObject_GetAttr(pass->item, S(own_markers)); /* owned */
+    PyObject *marks = fuse_own(pass, S(own_markers));
     unsigned special = pass->parent->special;
-    int code = 0;
 
-    if (!marks || !PyList_Check(marks)) {
-        Py_XDECREF(marks);
+    if (!marks || !PyList_Check(marks))
         return -1;
-    }
     special |= parent_marks_in(marks);
     pass->n_marks = PyList_GET_SIZE(marks);
     pass->marked = (special & MARK_SKIPPING) != 0;
-    if (special & MARK_FILTERWARNINGS)
-        code = read_filters(pass, marks);
-    Py_DECREF(marks);
-    return code;
+    return special & MARK_FILTERWARNINGS ? read_filters(pass, marks) : 0;
+}
+
+/* item.nodeid is a property over these. New, NULL when it is not that simple. */
+static PyObject *kept_nodeid(PyObject *item)
+{
+    PyObject *id = PyObject_GetAttr(item, fuse.id_is_object ? S(_id) : S(_nodeid)); /* owned */
+
+    if (id && fuse.id_is_object)
+        Py_SETREF(id, PyObject_GetAttr(id, S(_str_cache)));
+    if (id && !PyUnicode_CheckExact(id))
+        Py_CLEAR(id);
+    PyErr_Clear();
+    return id;
 }
 
 static int read_item(struct pass *pass)
 {
-    PyObject *stash = PyObject_GetAttr(pass->item, S(stash)); /* owned */
+    PyObject *stash;
 
-    pass->storage = stash ? PyObject_GetAttr(stash, S(_storage)) : NULL;
-    Py_XDECREF(stash);
-    pass->request = pass->storage ? PyObject_GetAttr(pass->item, S(_request)) : NULL;
-    pass->funcargs = pass->request ? PyObject_GetAttr(pass->item, S(funcargs)) : NULL;
-    pass->nodeid = pass->funcargs ? PyObject_GetAttr(pass->item, S(nodeid)) : NULL;
-    pass->n_keywords = pass->nodeid ? fuse_count_keywords(pass->item) : -1;
-    return pass->n_keywords < 0 ? -1 : 0;
+    pass->dict = compat_dict(pass->item);
+    if (!pass->dict || !PyDict_CheckExact(pass->dict))
+        return -1;
+    stash = fuse_own(pass, S(stash));
+    pass->keywords = fuse_own(pass, S(keywords));
+    pass->request = Py_XNewRef(fuse_own(pass, S(_request)));
+    pass->funcargs = Py_XNewRef(fuse_own(pass, S(funcargs)));
+    if (!stash || !pass->keywords || !pass->request || !pass->funcargs)
+        return -1;
+    pass->storage = PyObject_GetAttr(stash, S(_storage));
+    pass->markers = pass->storage ? PyObject_GetAttr(pass->keywords, S(_markers)) : NULL;
+    if (!pass->markers || !PyDict_CheckExact(pass->markers) || !PyDict_CheckExact(pass->storage) ||
+        !PyDict_CheckExact(pass->funcargs))
+        return -1;
+    pass->n_keywords = PyDict_GET_SIZE(pass->markers);
+    pass->nodeid = kept_nodeid(pass->item);
+    if (!pass->nodeid)
+        pass->nodeid = PyObject_GetAttr(pass->item, S(nodeid));
+    return pass->nodeid && PyUnicode_Check(pass->nodeid) ? 0 : -1;
 }
 
 /* pytest works around twisted's trial, and so does trial around pytest. */
@@ -139,12 +155,11 @@ bool admit(struct pass *pass)
     if (!pass->parent->hooks)
         return count_reason(pass->parent->why), false;
     pass->hooks = pass->parent->hooks;
-    if (read_item(pass) < 0 || !PyDict_CheckExact(pass->storage) || !PyDict_CheckExact(pass->funcargs) ||
-        !PyUnicode_Check(pass->nodeid))
+    if (read_item(pass) < 0)
         return admit_not("its attributes are not as pytest makes them");
     if ((PyObject *)Py_TYPE(pass->request) != fuse.request_type || PyDict_GET_SIZE(pass->funcargs))
         return admit_not("it has run before");
-    if (is_patched(pass->item))
+    if (is_patched(pass))
         return admit_not("its methods are replaced");
     if (pass->testcase ? has_trial() : !is_callable_now(pass))
         return admit_not(pass->testcase ? "unittest while twisted's trial is loaded" : "an async or unusual function");

@@ -25,6 +25,8 @@ static struct {
     PyObject *environ; /* owned: os.environ as it was at first */
     PyObject *data;    /* owned: its dictionary of bytes */
     PyObject *key;     /* owned, bytes */
+    PyObject *nodeid;  /* owned, str: of the last test */
+    PyObject *encoded; /* owned, bytes: the same as the environment has it */
     char *buffer;      /* what the C environment points to; an outgrown one stays, as it may still be pointed to */
     size_t room;
     bool pending; /* the variable is to be removed */
@@ -104,49 +106,83 @@ static bool buffer_is_set(void)
     return value && value == fx.buffer + sizeof VARIABLE;
 }
 
-static int set_slowly(PyObject *text)
+static PyObject *without_nul(PyObject *text)
 {
-    PyObject *environ = PyObject_GetAttr(fx.os, S(environ)); /* owned */
-    PyObject *name = PyUnicode_FromString(VARIABLE);         /* owned */
-    const int code = environ && name ? PyObject_SetItem(environ, name, text) : -1;
+    PyObject *nul = PyUnicode_FromStringAndSize("\0", 1); /* owned */
+    PyObject *shown = PyUnicode_FromString("(null)");     /* owned */
+    PyObject *replaced = nul && shown ? PyUnicode_Replace(text, nul, shown, -1) : NULL;
+
+    Py_XDECREF(nul);
+    Py_XDECREF(shown);
+    return replaced;
+}
+
+/* fx.encoded belongs to this nodeid. */
+static int encode(PyObject *nodeid)
+{
+    PyObject *text;
+
+    if (nodeid == fx.nodeid)
+        return 0;
+    text = PyUnicode_FindChar(nodeid, 0, 0, PyUnicode_GET_LENGTH(nodeid), 1) >= 0 ? without_nul(nodeid)
+                                                                                  : Py_NewRef(nodeid); /* owned */
+    Py_CLEAR(fx.nodeid);
+    Py_XSETREF(fx.encoded, text ? PyUnicode_EncodeFSDefault(text) : NULL);
+    Py_XDECREF(text);
+    if (!fx.encoded)
+        return -1;
+    fx.nodeid = Py_NewRef(nodeid);
+    return 0;
+}
+
+/* "nodeid (when)", a new bytes object. */
+static PyObject *value_of(const char *when)
+{
+    const size_t size = (size_t)PyBytes_GET_SIZE(fx.encoded);
+    const size_t more = strlen(when);
+    PyObject *value = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(size + more + 3));
+
+    if (value) {
+        char *text = PyBytes_AS_STRING(value);
+
+        memcpy(text, PyBytes_AS_STRING(fx.encoded), size);
+        memcpy(text + size, " (", 2);
+        memcpy(text + size + 2, when, more);
+        text[size + 2 + more] = ')';
+    }
+    return value;
+}
+
+static int set_slowly(PyObject *nodeid, const char *when)
+{
+    PyObject *environ = PyObject_GetAttr(fx.os, S(environ));                      /* owned */
+    PyObject *name = PyUnicode_FromString(VARIABLE);                              /* owned */
+    PyObject *plain = without_nul(nodeid);                                        /* owned */
+    PyObject *text = plain ? PyUnicode_FromFormat("%U (%s)", plain, when) : NULL; /* owned */
+    const int code = environ && name && text ? PyObject_SetItem(environ, name, text) : -1;
 
     Py_XDECREF(environ);
     Py_XDECREF(name);
+    Py_XDECREF(plain);
+    Py_XDECREF(text);
     return code;
-}
-
-static PyObject *value_of(PyObject *nodeid, const char *when)
-{
-    PyObject *text = PyUnicode_FromFormat("%U (%s)", nodeid, when); /* owned */
-
-    if (text && PyUnicode_FindChar(text, 0, 0, PyUnicode_GET_LENGTH(text), 1) >= 0) {
-        PyObject *nul = PyUnicode_FromStringAndSize("\0", 1);
-        PyObject *shown = PyUnicode_FromString("(null)");
-
-        Py_XSETREF(text, nul && shown ? PyUnicode_Replace(text, nul, shown, -1) : NULL);
-        Py_XDECREF(nul);
-        Py_XDECREF(shown);
-    }
-    return text;
 }
 
 int effects_env_set(PyObject *nodeid, const char *when)
 {
-    PyObject *text = value_of(nodeid, when); /* owned */
-    PyObject *bytes = NULL;                  /* owned */
+    PyObject *value;
     int code = -1;
 
     fx.pending = false;
-    if (!text)
+    if (!environ_is_plain())
+        return set_slowly(nodeid, when);
+    value = encode(nodeid) == 0 ? value_of(when) : NULL; /* owned */
+    if (!value)
         return -1;
-    if (!environ_is_plain()) {
-        code = set_slowly(text);
-    } else if ((bytes = PyUnicode_EncodeFSDefault(text)) && PyDict_SetItem(fx.data, fx.key, bytes) == 0 &&
-               write_buffer(PyBytes_AS_STRING(bytes), (size_t)PyBytes_GET_SIZE(bytes))) {
+    if (PyDict_SetItem(fx.data, fx.key, value) == 0 &&
+        write_buffer(PyBytes_AS_STRING(value), (size_t)PyBytes_GET_SIZE(value)))
         code = buffer_is_set() ? 0 : putenv(fx.buffer);
-    }
-    Py_DECREF(text);
-    Py_XDECREF(bytes);
+    Py_DECREF(value);
     if (code < 0 && !PyErr_Occurred())
         PyErr_SetFromErrno(PyExc_OSError);
     return code;

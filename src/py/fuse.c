@@ -14,10 +14,12 @@
 #include "py/fixture.h"
 #include "py/link.h"
 #include "py/loop.h"
-#include "py/words.h"
 #include "py/native.h"
+#include "py/payload.h"
+#include "py/words.h"
 
 #include "base/clock.h"
+#include "os/borrow.h"
 #include "store/record.h"
 
 #include <time.h>
@@ -26,8 +28,8 @@ const char *const fuse_phases[N_PHASES] = {"setup", "call", "teardown"};
 
 struct fused fuse;
 
-/* What native_fuse_run returns. */
-enum { RUN_ORDINARY = 0, RUN_PUBLISHED = 1, RUN_EVENTS = 2 };
+/* What native_fuse_loop returns; the values are part of python/hasten/worker.py. */
+enum { RUN_ORDINARY = 0, RUN_PUBLISHED = 1, RUN_EVENTS = 2, RUN_STOPPED = 3 };
 
 /* ---- small things */
 
@@ -65,13 +67,18 @@ int fuse_renew(const char *method, PyObject *a, PyObject *b)
     return code;
 }
 
-Py_ssize_t fuse_size_of(PyObject *owner, PyObject *name)
+Py_ssize_t fuse_size_of(const struct pass *pass, PyObject *name)
 {
-    PyObject *list = PyObject_GetAttr(owner, name); /* owned */
-    const Py_ssize_t n = list ? PyObject_Size(list) : -1;
+    PyObject *list = fuse_own(pass, name);
 
-    Py_XDECREF(list);
-    return n;
+    return list && PyList_Check(list) ? PyList_GET_SIZE(list) : -1;
+}
+
+PyObject *fuse_obj(const struct pass *pass)
+{
+    PyObject *obj = fuse_own(pass, S(_obj));
+
+    return obj && obj != Py_None ? Py_NewRef(obj) : PyObject_GetAttr(pass->item, S(obj));
 }
 
 bool fuse_is_true(PyObject *owner, PyObject *name)
@@ -82,15 +89,6 @@ bool fuse_is_true(PyObject *owner, PyObject *name)
     Py_XDECREF(value);
     PyErr_Clear();
     return is;
-}
-
-Py_ssize_t fuse_count_keywords(PyObject *item)
-{
-    PyObject *keywords = PyObject_GetAttr(item, S(keywords)); /* owned */
-    const Py_ssize_t n = keywords ? fuse_size_of(keywords, S(_markers)) : -1;
-
-    Py_XDECREF(keywords);
-    return n;
 }
 
 int fuse_go_outside(unsigned outside)
@@ -124,10 +122,17 @@ static int run_phase(struct pass *pass, enum phase phase)
     const uint64_t before = clock_now_ns();
     int code;
 
-    span->start_ns = wall_ns();
+    /* One look at the wall clock for a test: its phases are apart by what the monotonic clock says. */
+    if (phase == PHASE_SETUP) {
+        pass->start_ns = before;
+        span->start_ns = wall_ns();
+    } else {
+        span->start_ns = pass->spans[PHASE_SETUP].start_ns + (before - pass->start_ns);
+    }
     pass->ran = false;
     code = phase_run(pass, phase);
     fuse.loggers_stale = fuse.loggers_stale || pass->ran;
+    pass->touched = pass->touched || pass->ran;
     span->duration_ns = clock_now_ns() - before;
     span->stop_ns = span->start_ns + span->duration_ns;
     if (code < 0)
@@ -262,7 +267,7 @@ static bool wrote_to_terminal(void)
 
 static int publish_plain(struct pass *pass, uint32_t index)
 {
-    PyObject *payload = parent_payload(pass->parent, pass->item, pass->n_keywords, pass->location); /* owned */
+    struct payload payload;
     struct record record = {.type = RECORD_TEST,
                             .outcome = OUTCOME_PASSED,
                             .flags = RECORD_PLAIN,
@@ -271,12 +276,17 @@ static int publish_plain(struct pass *pass, uint32_t index)
                             .setup_ns = pass->spans[PHASE_SETUP].duration_ns,
                             .call_ns = pass->spans[PHASE_CALL].duration_ns,
                             .teardown_ns = pass->spans[PHASE_TEARDOWN].duration_ns};
+    PyObject *obj = pass->location ? NULL : fuse_obj(pass); /* owned */
+    int code = -1;
 
-    if (!payload)
-        return -1;
-    link_publish(&record, PyBytes_AS_STRING(payload), (size_t)PyBytes_GET_SIZE(payload));
-    Py_DECREF(payload);
-    return 0;
+    if ((pass->location || obj) &&
+        payload_of(pass->parent, pass->item, obj, pass->location, pass->n_keywords, &payload) == 0) {
+        link_publish(&record, payload.data, payload.size);
+        Py_XDECREF(payload.bytes);
+        code = 0;
+    }
+    Py_XDECREF(obj);
+    return code;
 }
 
 /* For python/hasten/filters.py. Borrowed. */
@@ -340,7 +350,9 @@ static int keep_location(struct pass *pass)
 
 static void release(struct pass *pass)
 {
+    Py_XDECREF(pass->dict);
     Py_XDECREF(pass->nodeid);
+    Py_XDECREF(pass->markers);
     Py_XDECREF(pass->storage);
     Py_XDECREF(pass->request);
     Py_XDECREF(pass->funcargs);
@@ -375,20 +387,28 @@ static PyObject *native_fuse_env_flush(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *native_fuse_run(PyObject *self, PyObject *args)
+/* Who hears of the test in Python knows it by these (python/hasten/worker.py). */
+static int note_running(struct pass *pass, uint32_t index)
 {
-    struct pass pass = {0};
-    PyObject *nextitem;
-    unsigned int index;
+    PyObject *number = PyLong_FromUnsignedLong(index); /* owned */
+    const int code = number && PyObject_SetAttr(fuse.worker, S(item_index), number) == 0
+                         ? PyObject_SetAttr(fuse.worker, S(nodeid), pass->nodeid)
+                         : -1;
+
+    Py_XDECREF(number);
+    return code;
+}
+
+/* One test: what is left of it (RUN_), or -1 with an exception set. */
+static int run_one(PyObject *item, uint32_t index, PyObject *nextitem)
+{
+    struct pass pass = {.item = item};
     int code = RUN_ORDINARY;
 
-    (void)self;
-    if (!PyArg_ParseTuple(args, "OIO", &pass.item, &index, &nextitem))
-        return NULL;
     if (admit(&pass)) {
         pass.values[ARG_ITEM] = pass.item;
         pass.values[ARG_NEXTITEM] = nextitem;
-        code = enter(&pass);
+        code = note_running(&pass, index) < 0 ? -1 : enter(&pass);
         fuse.current = &pass;
         if (code == 0 && (code = keep_location(&pass)) == 0)
             code = run_protocol(&pass);
@@ -397,9 +417,64 @@ static PyObject *native_fuse_run(PyObject *self, PyObject *args)
             code = conclude(&pass, index);
         else if (code > 0)
             code = admit_not("its warning filters cannot be set up");
+        if (code < 0) {
+            PyObject *exception = compat_take_exception();
+
+            if (fuse_tell("tell_warnings", pass.item, NULL) < 0)
+                PyErr_Clear();
+            compat_put_exception(exception);
+        }
     }
     release(&pass);
-    return code < 0 ? NULL : PyLong_FromLong(code);
+    return code;
+}
+
+/* The next test's index; -1: there is none or *code says why not, with an exception set where that is -1. */
+static long after_one(int *code)
+{
+    int stop;
+
+    fuse.n_published++;
+    if (borrow_is_taken() && fuse_tell("after_test", NULL, NULL) < 0)
+        return *code = -1;
+    stop = loop_end();
+    if (stop) {
+        *code = stop < 0 ? -1 : RUN_STOPPED;
+        return -1;
+    }
+    return loop_next();
+}
+
+static PyObject *native_fuse_loop(PyObject *self, PyObject *args)
+{
+    PyObject *limits;
+    PyObject *next = Py_None;
+    long index;
+    int at_once;
+    int code = RUN_PUBLISHED;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "lO!p", &index, &PyDict_Type, &limits, &at_once))
+        return NULL;
+    while (index >= 0) {
+        PyObject *item = loop_begin(index, limits, at_once != 0, &next); /* owned */
+
+        if (!item)
+            return NULL;
+        code = run_one(item, (uint32_t)index, next);
+        Py_DECREF(item);
+        if (code != RUN_PUBLISHED)
+            break;
+        index = after_one(&code);
+    }
+    return code < 0 ? NULL : Py_BuildValue("(ilO)", code, index, next);
+}
+
+static PyObject *native_fuse_count(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return PyLong_FromUnsignedLong(fuse.n_published);
 }
 
 /* ---- what Python sets up */
@@ -435,12 +510,14 @@ static PyObject *native_fuse_set(PyObject *self, PyObject *state)
                                         "id_name",
                                         "call_test",
                                         "events",
-                                        "testcase_type"};
+                                        "testcase_type",
+                                        "worker"};
     PyObject **const places[] = {&fuse.owner,        &fuse.session,   &fuse.setupstate,     &fuse.function_type,
                                  &fuse.request_type, &fuse.outcomes,  &fuse.caplog_records, &fuse.caplog_handler_key,
                                  &fuse.xfailed,      &fuse.tmppath,   &fuse.caplog_handler, &fuse.capman,
                                  &fuse.text,         &fuse.reasons,   &hooks_run_old,       &fuse.call_info,
-                                 &fuse.id_name,      &fuse.call_test, &fuse.events,         &fuse.testcase_type};
+                                 &fuse.id_name,      &fuse.call_test, &fuse.events,         &fuse.testcase_type,
+                                 &fuse.worker};
 
     (void)self;
     if (words_init() < 0 || !PyDict_Check(state))
@@ -450,6 +527,8 @@ static PyObject *native_fuse_set(PyObject *self, PyObject *state)
     for (int i = 0; i < N_PHASES; i++)
         Py_XSETREF(fuse.phase_texts[i], PyUnicode_InternFromString(fuse_phases[i]));
     fuse.entered = NULL;
+    fuse.n_published = 0;
+    fuse.id_is_object = PyUnicode_CompareWithASCIIString(fuse.id_name, "_id") == 0;
     if (!PyList_CheckExact(fuse.events)) {
         PyErr_SetString(PyExc_TypeError, "events have to be a list");
         return NULL;
@@ -462,9 +541,13 @@ static PyObject *native_fuse_set(PyObject *self, PyObject *state)
 PyMethodDef fuse_methods[] = {
     {"fuse_set", native_fuse_set, METH_O, "fuse_set(state)\n\nThe objects of this session (python/hasten/fuse.py)."},
     {"fuse_hooks", native_fuse_hooks, METH_O, "fuse_hooks(description) -> hooks\n\nCompiled lists (py/hooks.h)."},
-    {"fuse_run", native_fuse_run, METH_VARARGS,
-     "fuse_run(item, index, nextitem) -> int\n\nRuns the test. 0: it has to be run by the hook, 1: its result is "
-     "published, 2: the worker's events hold its result."},
+    {"fuse_loop", native_fuse_loop, METH_VARARGS,
+     "fuse_loop(index, limits, at_once) -> (code, index, nextitem)\n\nRuns this test and the following ones "
+     "(loop_begin) "
+     "until one needs Python. 0: it has to be run by the hook, 1: there are no more, 2: the worker's events hold its "
+     "result, 3: the session is to stop."},
+    {"fuse_count", native_fuse_count, METH_NOARGS,
+     "fuse_count() -> int\n\nHow many tests fuse_loop has published itself."},
     {"fuse_leave", native_fuse_leave, METH_NOARGS,
      "fuse_leave()\n\nThe state is pytest's own again, as between two tests."},
     {"fuse_take_held", native_fuse_take_held, METH_NOARGS,

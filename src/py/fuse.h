@@ -22,6 +22,7 @@ struct fused {
     PyObject *call_test;                                               /* owned: python/hasten/frames.py */
     PyObject *call_info;                                               /* owned: pytest's CallInfo */
     PyObject *id_name;                                                 /* owned: the attribute that a report's id is */
+    PyObject *worker;                                                  /* owned: python/hasten/worker.py's Worker */
     PyObject *text;                  /* owned: what the worker's terminal reporter writes to */
     PyObject *events;                /* owned: what the worker has to send of the running test */
     PyObject *phase_texts[N_PHASES]; /* owned: fuse_phases as interned strings */
@@ -29,6 +30,8 @@ struct fused {
     struct pass *current;            /* the test that is running here, NULL between two */
     const struct hooks *entered; /* the state is that of a phase of tests with these hooks; NULL: it is pytest's own */
     PyObject *reasons;           /* owned: why a test was not fused -> how often */
+    bool id_is_object;           /* item._id is one that keeps its text (pytest 9.2), else item._nodeid is a text */
+    unsigned long n_published;   /* tests that were over without Python's having to do anything */
 };
 
 extern struct fused fuse;
@@ -44,7 +47,10 @@ struct pass {
     struct parent *parent;
     struct hooks *hooks;
     PyObject *item;                /* borrowed */
+    PyObject *dict;                /* owned: the item's attributes */
     PyObject *nodeid;              /* owned */
+    PyObject *keywords;            /* borrowed from dict */
+    PyObject *markers;             /* owned: the dictionary behind the item's keywords */
     PyObject *storage;             /* owned: item.stash's dictionary */
     PyObject *request;             /* owned */
     PyObject *funcargs;            /* owned */
@@ -53,11 +59,13 @@ struct pass {
     PyObject *location;            /* owned: of a testcase, whose object is gone after its teardown; else NULL */
     PyObject *values[N_STEP_ARGS]; /* borrowed */
     struct span spans[N_PHASES];
+    uint64_t start_ns;     /* of the set-up, monotonic */
     Py_ssize_t n_marks;    /* of the item */
     Py_ssize_t n_keywords; /* of the item */
     int n_held;            /* phases that passed plainly and are not reported yet, from setup on */
     bool testcase;         /* of unittest */
     bool ran;              /* somebody's code ran in this phase */
+    bool touched;          /* somebody's code ran since the set-up began */
     bool marked;           /* skipping's functions do their work for this test */
     bool reported;         /* reports were made */
     bool changed;          /* plugins came or went */
@@ -72,14 +80,20 @@ int fuse_tell(const char *method, PyObject *a, PyObject *b);
 /* The same for methods that answer a new state to look at (effects_entered). */
 int fuse_renew(const char *method, PyObject *a, PyObject *b);
 
-/* len(owner.name), or -1 with an exception set. */
-Py_ssize_t fuse_size_of(PyObject *owner, PyObject *name);
+/* An attribute that the item itself has. Borrowed; NULL without an exception when it is not there. */
+static inline PyObject *fuse_own(const struct pass *pass, PyObject *name)
+{
+    return PyDict_GetItemWithError(pass->dict, name);
+}
+
+/* len(item.name) of an attribute that the item itself has; -1 when there is no such list. No exception. */
+Py_ssize_t fuse_size_of(const struct pass *pass, PyObject *name);
+
+/* item.obj, new; NULL with an exception set. */
+PyObject *fuse_obj(const struct pass *pass);
 
 /* owner.name is there and true; leaves no exception. */
 bool fuse_is_true(PyObject *owner, PyObject *name);
-
-/* How many keywords the item has of its own; -1 with an exception set. */
-Py_ssize_t fuse_count_keywords(PyObject *item);
 
 /* Before somebody else's code that runs where the effects of outside are not on. 0 or -1. */
 int fuse_go_outside(unsigned outside);

@@ -3,6 +3,8 @@
 
 #include "py/multicall.h"
 
+#include <string.h>
+
 PyObject *hooks_run_old;
 
 static int read_args(struct step *step, PyObject *args)
@@ -110,10 +112,8 @@ static bool same(PyObject *list, PyObject *copy)
 {
     if (!PyList_CheckExact(list) || PyList_GET_SIZE(list) != PyTuple_GET_SIZE(copy))
         return false;
-    for (Py_ssize_t i = 0; i < PyList_GET_SIZE(list); i++)
-        if (PyList_GET_ITEM(list, i) != PyTuple_GET_ITEM(copy, i))
-            return false;
-    return true;
+    return !PyTuple_GET_SIZE(copy) || memcmp(((PyListObject *)list)->ob_item, ((PyTupleObject *)copy)->ob_item,
+                                             (size_t)PyTuple_GET_SIZE(copy) * sizeof(PyObject *)) == 0;
 }
 
 bool hooks_valid(const struct hooks *hooks)

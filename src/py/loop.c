@@ -91,17 +91,11 @@ static PyObject *native_loop_set(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
-static PyObject *native_loop_begin(PyObject *self, PyObject *args)
+static int begin(uint32_t index, uint64_t limit_ns, bool at_once)
 {
-    unsigned int index;
-    unsigned long long limit_ns;
-    int at_once;
-    long ahead;
     PyObject *next;
+    long ahead;
 
-    (void)self;
-    if (!PyArg_ParseTuple(args, "IKp", &index, &limit_ns, &at_once))
-        return NULL;
     loop.has_claimed = false;
     link_begin(index, limit_ns);
     if (at_once)
@@ -109,21 +103,55 @@ static PyObject *native_loop_begin(PyObject *self, PyObject *args)
     ahead = loop.has_claimed ? loop.claimed : link_peek();
     next = ahead < 0 ? Py_None : item_at(ahead);
     if (!next)
-        return NULL;
+        return -1;
     Py_XSETREF(loop.peeked, Py_NewRef(next));
     loop.inside = true;
-    return Py_NewRef(next);
+    return 0;
+}
+
+PyObject *loop_begin(long index, PyObject *limits, bool at_once, PyObject **next)
+{
+    PyObject *key = PyDict_GET_SIZE(limits) ? PyLong_FromLong(index) : NULL; /* owned */
+    PyObject *limit = key ? PyDict_GetItemWithError(limits, key) : NULL;
+    const uint64_t limit_ns = limit ? PyLong_AsUnsignedLongLong(limit) : 0;
+
+    Py_XDECREF(key);
+    if (PyErr_Occurred() || begin((uint32_t)index, limit_ns, at_once) < 0)
+        return NULL;
+    *next = loop.peeked;
+    return Py_XNewRef(item_at(index));
+}
+
+int loop_end(void)
+{
+    loop.inside = false;
+    link_end();
+    return loop_stopping();
+}
+
+long loop_next(void)
+{
+    return loop.has_claimed ? loop.claimed : link_take();
+}
+
+static PyObject *native_loop_begin(PyObject *self, PyObject *args)
+{
+    unsigned int index;
+    unsigned long long limit_ns;
+    int at_once;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "IKp", &index, &limit_ns, &at_once) || begin(index, limit_ns, at_once != 0) < 0)
+        return NULL;
+    return Py_NewRef(loop.peeked);
 }
 
 static PyObject *native_loop_end(PyObject *self, PyObject *args)
 {
-    int stop;
+    const int stop = loop_end();
 
     (void)self;
     (void)args;
-    loop.inside = false;
-    link_end();
-    stop = loop_stopping();
     return stop < 0 ? NULL : PyBool_FromLong(stop);
 }
 
@@ -131,7 +159,7 @@ static PyObject *native_loop_next(PyObject *self, PyObject *args)
 {
     (void)self;
     (void)args;
-    return PyLong_FromLong(loop.has_claimed ? loop.claimed : link_take());
+    return PyLong_FromLong(loop_next());
 }
 
 static PyObject *native_loop_teardown_exact(PyObject *self, PyObject *nextitem)

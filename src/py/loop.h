@@ -16,6 +16,19 @@ PyObject *loop_nextitem(PyObject *nextitem);
 /* 1: the session is about to stop (shouldfail, shouldstop), 0, or -1 with an exception set. */
 int loop_stopping(void);
 
+/*
+ * The test of this index in the catalog runs now; limits: index -> its time limit in ns, where it has one of its own.
+ * *next: borrowed, what comes next, None for nothing; only with at_once it is claimed. The item, new; NULL with an
+ * exception set.
+ */
+PyObject *loop_begin(long index, PyObject *limits, bool at_once, PyObject **next);
+
+/* The test is over and its result published. 1: the session is to stop, 0, or -1 with an exception set. */
+int loop_end(void);
+
+/* The next test's index in the catalog, or -1. */
+long loop_next(void);
+
 /* pytest's own SetupState.teardown_exact of the session, borrowed. */
 PyObject *loop_original(void);
 

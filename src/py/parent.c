@@ -1,10 +1,8 @@
 /* parent.c - what the tests of one module or class share (parent.h). */
 #include "py/parent.h"
 
+#include "py/payload.h"
 #include "py/words.h"
-
-#include <marshal.h>
-#include <string.h>
 
 static PyObject *parents; /* owned: id(node) -> capsule */
 static struct parent *latest;
@@ -112,7 +110,8 @@ static int read_texts(struct parent *parent, PyObject *item)
     parent->prefix = n >= 0 ? PyUnicode_Substring(path, 0, n) : NULL;
     Py_XDECREF(keywords);
     Py_DECREF(path);
-    return parent->prefix && parent->keywords && parent->relpaths ? 0 : -1;
+    parent->payload_end = parent->keywords ? payload_end(parent->keywords) : NULL;
+    return parent->prefix && parent->payload_end && parent->relpaths ? 0 : -1;
 }
 
 /* The owner answers a description of the hooks, or says in words why these tests are not fused. */
@@ -180,23 +179,19 @@ struct parent *parent_of(PyObject *item, PyObject *owner)
 
 /* ---- location and keywords */
 
-static PyObject *code_of(PyObject *item)
+PyObject *parent_code_of(PyObject *obj)
 {
     static const char *const elsewhere[] = {"__wrapped__", "place_as", "__pytest_wrapped__"};
-    PyObject *obj = PyObject_GetAttr(item, S(obj)); /* owned */
-    PyObject *function = obj && PyMethod_Check(obj) ? PyMethod_GET_FUNCTION(obj) : obj;
-    PyObject *code = NULL; /* borrowed from the function, which the test's module or class keeps */
+    PyObject *function = PyMethod_Check(obj) ? PyMethod_GET_FUNCTION(obj) : obj;
+    PyObject *dict;
 
-    if (function && PyFunction_Check(function)) {
-        PyObject *dict = ((PyFunctionObject *)function)->func_dict;
-
-        code = PyFunction_GET_CODE(function);
-        for (int i = 0; dict && i < 3; i++)
-            if (PyDict_GetItemString(dict, elsewhere[i]))
-                code = NULL;
-    }
-    Py_XDECREF(obj);
-    return code;
+    if (!PyFunction_Check(function))
+        return NULL;
+    dict = ((PyFunctionObject *)function)->func_dict;
+    for (int i = 0; dict && PyDict_GET_SIZE(dict) && i < 3; i++)
+        if (PyDict_GetItemString(dict, elsewhere[i]))
+            return NULL;
+    return PyFunction_GET_CODE(function);
 }
 
 static PyObject *built_location(const struct parent *parent, PyObject *item, PyObject *code, PyObject *relpath)
@@ -231,14 +226,17 @@ static PyObject *learnt_location(const struct parent *parent, PyObject *item, Py
 
 PyObject *parent_location(const struct parent *parent, PyObject *item)
 {
-    PyObject *code = code_of(item);
+    PyObject *obj = PyObject_GetAttr(item, S(obj));    /* owned */
+    PyObject *code = obj ? parent_code_of(obj) : NULL; /* of a function that the test's module or class keeps, too */
     PyObject *relpath = code ? PyDict_GetItemWithError(parent->relpaths, ((PyCodeObject *)code)->co_filename) : Py_None;
 
-    if (!relpath && !PyErr_Occurred())
+    Py_XDECREF(obj);
+    PyErr_Clear();
+    if (!relpath)
         return learnt_location(parent, item, code);
     if (relpath == Py_None)
         return PyObject_GetAttr(item, S(location));
-    return relpath ? built_location(parent, item, code, relpath) : NULL;
+    return built_location(parent, item, code, relpath);
 }
 
 PyObject *parent_keywords(const struct parent *parent, PyObject *item, Py_ssize_t n_own)
@@ -262,17 +260,4 @@ PyObject *parent_keywords(const struct parent *parent, PyObject *item, Py_ssize_
     if (code < 0)
         Py_CLEAR(result);
     return result;
-}
-
-PyObject *parent_payload(const struct parent *parent, PyObject *item, Py_ssize_t n_own, PyObject *known)
-{
-    PyObject *location = known ? Py_NewRef(known) : parent_location(parent, item); /* owned */
-    PyObject *keywords = location ? parent_keywords(parent, item, n_own) : NULL;   /* owned */
-    PyObject *both = keywords ? PyTuple_Pack(2, location, keywords) : NULL;        /* owned */
-    PyObject *bytes = both ? PyMarshal_WriteObjectToString(both, 4) : NULL;
-
-    Py_XDECREF(location);
-    Py_XDECREF(keywords);
-    Py_XDECREF(both);
-    return bytes;
 }

@@ -14,6 +14,7 @@ struct parent {
     Py_ssize_t n_marks;     /* in them, when they were looked at */
     unsigned special;       /* of those */
     PyObject *keywords;     /* owned, tuple: what a report of its tests has beside the test's own */
+    PyObject *payload_end;  /* owned: the same, marshalled; None when that is not simple (payload.h) */
     PyObject *marker_dicts; /* owned, tuple: where the keywords of the chain come from */
     Py_ssize_t n_keywords;  /* in them, when they were looked at */
     PyObject *prefix;       /* owned, str: "TestClass." or "" */
@@ -44,10 +45,7 @@ PyObject *parent_location(const struct parent *parent, PyObject *item);
  */
 PyObject *parent_keywords(const struct parent *parent, PyObject *item, Py_ssize_t n_own);
 
-/*
- * What a plain report of this item has as its location and keywords, marshalled as a pair. location: borrowed, NULL for
- * parent_location. NULL with an exception.
- */
-PyObject *parent_payload(const struct parent *parent, PyObject *item, Py_ssize_t n_own, PyObject *location);
+/* The code that a report's location is read from; NULL where that is not simple. Borrowed from the function. */
+PyObject *parent_code_of(PyObject *obj);
 
 #endif

@@ -67,7 +67,7 @@ static int capture_end(struct pass *pass, enum phase phase)
 
 static bool marks_changed(const struct pass *pass)
 {
-    return fuse_size_of(pass->item, S(own_markers)) != pass->n_marks ||
+    return fuse_size_of(pass, S(own_markers)) != pass->n_marks ||
            parent_count_marks(pass->parent) != pass->parent->n_marks;
 }
 
@@ -188,27 +188,37 @@ static void note_last_exception(void)
     compat_put_exception(exception);
 }
 
-/* testfunction(**{name: funcargs[name]}), from the place from which pytest does it. */
-static PyObject *call_test(struct pass *pass)
+/* The values of the test's arguments, a new dictionary. */
+static PyObject *arguments_of(struct pass *pass)
 {
-    PyObject *info = PyObject_GetAttr(pass->item, S(_fixtureinfo));                             /* owned */
-    PyObject *argnames = info ? PyObject_GetAttr(info, S(argnames)) : NULL;                     /* owned */
-    PyObject *args[2] = {argnames ? PyObject_GetAttr(pass->item, S(obj)) : NULL, PyDict_New()}; /* owned */
-    PyObject *answer = NULL;
-    int code = args[0] && args[1] && PyTuple_Check(argnames) ? 0 : -1;
+    PyObject *info = fuse_own(pass, S(_fixtureinfo));
+    PyObject *argnames = info ? PyObject_GetAttr(info, S(argnames)) : NULL;          /* owned */
+    PyObject *arguments = argnames && PyTuple_Check(argnames) ? PyDict_New() : NULL; /* owned */
 
-    for (Py_ssize_t i = 0; code == 0 && i < PyTuple_GET_SIZE(argnames); i++) {
+    for (Py_ssize_t i = 0; arguments && i < PyTuple_GET_SIZE(argnames); i++) {
         PyObject *name = PyTuple_GET_ITEM(argnames, i);
         PyObject *value = PyDict_GetItemWithError(pass->funcargs, name);
 
-        if (!value)
+        if (!value && !PyErr_Occurred())
             PyErr_SetObject(PyExc_KeyError, name);
-        code = value ? PyDict_SetItem(args[1], name, value) : -1;
+        if (!value || PyDict_SetItem(arguments, name, value) < 0)
+            Py_CLEAR(arguments);
     }
-    if (code == 0)
-        answer = PyObject_Vectorcall(fuse.call_test, args, 2, NULL);
-    Py_XDECREF(info);
     Py_XDECREF(argnames);
+    if (!arguments && !PyErr_Occurred())
+        PyErr_SetString(PyExc_AttributeError, "_fixtureinfo");
+    return arguments;
+}
+
+/* testfunction(**arguments), from the place from which pytest does it. */
+static PyObject *call_test(struct pass *pass)
+{
+    PyObject *arguments = arguments_of(pass);                           /* owned */
+    PyObject *args[2] = {arguments ? fuse_obj(pass) : NULL, arguments}; /* owned */
+    PyObject *answer = NULL;
+
+    if (args[0])
+        answer = PyObject_Vectorcall(fuse.call_test, args, 2, NULL);
     Py_XDECREF(args[0]);
     Py_XDECREF(args[1]);
     return answer;
@@ -384,7 +394,7 @@ int phase_open(struct pass *pass, const struct step *step, struct hooks_open *op
 
 static int skip_step(struct pass *pass, enum phase phase, const struct step *step, struct hooks_open *open)
 {
-    if (phase == PHASE_CALL && (pass->marked || marks_changed(pass))) {
+    if (phase == PHASE_CALL && (pass->marked || (pass->touched && marks_changed(pass)))) {
         pass->marked = true;
         return phase_open(pass, step, open);
     }

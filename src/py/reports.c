@@ -41,8 +41,10 @@ PyObject *reports_held(struct pass *pass)
 /* Has nothing that a report of a passed phase would show? */
 bool reports_plain(const struct pass *pass)
 {
-    return !pass->marked && !pass->reported && fuse_size_of(pass->item, S(_report_sections)) == 0 &&
-           fuse_size_of(pass->item, S(user_properties)) == 0 && fuse_count_keywords(pass->item) == pass->n_keywords &&
+    if (pass->marked || pass->reported || !pass->ran)
+        return !pass->marked && !pass->reported;
+    return fuse_size_of(pass, S(_report_sections)) == 0 && fuse_size_of(pass, S(user_properties)) == 0 &&
+           fuse_own(pass, S(keywords)) == pass->keywords && PyDict_GET_SIZE(pass->markers) == pass->n_keywords &&
            parent_count_keywords(pass->parent) == pass->parent->n_keywords;
 }
 

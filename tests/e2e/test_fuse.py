@@ -22,7 +22,7 @@ KNOWN = (
     "TestInner::test_j",
     "longrepr: file",
 )
-if pytest.version_tuple < (9, 1):  # the same, of these pytest showed its frames until then
+if pytest.version_tuple < (9, 2):  # the same, of these pytest showed its frames until then
     KNOWN += ("test_boomdown_both [teardown]: longrepr", "test_xnorun [setup]: longrepr")
 # pytest's terminal writes the letter of a failing subTest into what is captured (there, too).
 LETTER = re.compile(
