@@ -99,9 +99,20 @@ class Compiled:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.sets: dict[Any, Any] = {}
+        self.folders: dict[Any, Any] = {}
 
-    def of(self, ihook: Any) -> Any:
-        """The compiled hooks of a file, or why its tests are not fused."""
+    def of(self, item: pytest.Item) -> Any:
+        """The compiled hooks of a test's file, or why its tests are not fused. Files of a folder have the same."""
+        folder = item.path.parent
+        compiled = self.folders.get(folder)
+        if compiled is not None and _native.fuse_valid(compiled):
+            return compiled
+        compiled = self._of(item.ihook)
+        if not isinstance(compiled, str):
+            self.folders[folder] = compiled
+        return compiled
+
+    def _of(self, ihook: Any) -> Any:
         removed = frozenset(getattr(ihook, "remove_mods", ()))
         compiled = self.sets.get(removed)
         if compiled is None or compiled[1] != self._snapshot():

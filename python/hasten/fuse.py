@@ -24,6 +24,7 @@ KNOWN_PLUGGY = ("1.6.0", "1.7.0")
 # Options under which tests are run by pytest alone.
 ODD_OPTIONS = ("setuponly", "setupshow", "setupplan", "trace", "usepdb")
 
+WRITERS = ("_pytest.reports", "_pytest.subtests")  # modules that make of a report what travels
 
 Span = tuple[str, float, float, float, dict[str, Any]]  # when, start, stop, duration (s), keywords
 
@@ -62,14 +63,13 @@ def reconsider(config: pytest.Config) -> None:
             plugins.unregister(plugin)
 
 
-def _old_style_runner() -> Any:
-    """pluggy's generator that makes an ordinary wrapper of an old-style one."""
+def _old_style() -> dict[str, Any]:
+    """What old-style wrappers are sent, and what says that one of them has raised (src/py/oldstyle.h)."""
+    import pluggy
     from pluggy import _manager
 
-    run = sys.modules[_manager._multicall.__module__].run_old_style_hookwrapper  # type: ignore[attr-defined]
-    if run.__code__.co_argcount == 3:
-        return run
-    return lambda impl, name, args: run(impl, name, args, {})  # since pluggy 1.7
+    module: Any = sys.modules[_manager._multicall.__module__]  # type: ignore[attr-defined]
+    return {"result": pluggy.Result, "warn_teardown": module._warn_teardown_exception}
 
 
 def _ends_at_once() -> Iterator[None]:
@@ -92,6 +92,8 @@ class Fuse:
         self.log_contexts: list[Any] = []
         self.filters = Filters(config)
         self.assertion: Any = None  # pytest's generator, open
+        self.writers: list[Any] = []  # of pytest_report_to_serializable
+        self.own_writers = False
         self.ihook: Any = None
         self._set()
 
@@ -151,7 +153,7 @@ class Fuse:
                 "text": self.worker.text,
                 "events": self.worker.events,
                 "reasons": self.reasons,
-                "run_old": _old_style_runner(),
+                **_old_style(),
                 "call_info": runner.CallInfo,
                 "testcase_type": TestCaseFunction,
                 "call_test": calls["call_test"],
@@ -177,7 +179,7 @@ class Fuse:
 
     def hooks_for(self, item: pytest.Item) -> Any:
         """The compiled hooks of this item's file, or why its tests are not fused."""
-        return self.compiled.of(item.ihook)
+        return self.compiled.of(item)
 
     # ---- the state of a phase, kept over many tests
 
@@ -299,6 +301,12 @@ class Fuse:
         self._open_streams()
         return self._streams()
 
+    def output_here(self, item: pytest.Item, when: str) -> None:
+        """The same while the streams are as pytest has set them up: then they can stay."""
+        out, err = self.capman.read_global_capture()
+        item.add_report_section(when, "stdout", out)
+        item.add_report_section(when, "stderr", err)
+
     def outside(self, item: pytest.Item, what: int) -> dict[str, Any]:
         """Something was written or logged where pytest does not catch it: between two phases, in a wrapper."""
         if what & compiled.OUTSIDE_CAPTURE and self.capturing:
@@ -371,7 +379,7 @@ class Fuse:
 
     # ---- reports
 
-    def _start(self) -> None:
+    def start(self) -> None:
         events = self.worker.events
         if not any(event[0] == "s" for event in events):
             events.insert(0, ("s",))
@@ -380,7 +388,7 @@ class Fuse:
         """Reports of phases that had nothing in them."""
         from _pytest.reports import TestReport
 
-        self._start()
+        self.start()
         for when, start, stop, duration, keywords in held:
             report = TestReport(
                 getattr(item, "_id", None) or item.nodeid,
@@ -399,6 +407,16 @@ class Fuse:
         """The phase has passed, and somebody wants its report or there is something in it."""
         self._log_held(item, held)
         self._make_report(item, self._call_info(span, None))
+
+    def writes_reports(self) -> bool:
+        """pytest's own function alone makes of a report what travels."""
+        impls = self.config.hook.pytest_report_to_serializable.get_hookimpls()
+        if impls != self.writers:
+            self.writers = impls
+            self.own_writers = all(
+                impl.function.__module__ in WRITERS and known.is_original(impl.function) for impl in impls
+            )
+        return self.own_writers
 
     def flush_held(self) -> None:
         """A report is on its way that the running test makes itself (subtests): those before it go first."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,19 +19,30 @@ from hasten.known_table import VERSIONS
 
 
 @functools.cache
-def why_not() -> str:
-    """'' when this pytest is known as it is, else one line that says what is not."""
+def other_files() -> str:
+    """'' when the files of this pytest are those of a known release, else one line that says what is not."""
     files = VERSIONS.get(pytest.__version__)
     if files is None:
         return f"pytest {pytest.__version__} is not in the table of known versions"
-    folder = Path(sys.modules["_pytest"].__file__ or "").parent
-    for module, (digest, functions) in files.items():
+    folder = os.path.dirname(sys.modules["_pytest"].__file__ or "")
+    for module, (digest, _functions) in files.items():
         try:
-            text = folder.joinpath(*module.split(".")).with_suffix(".py").read_bytes()
+            with open(os.path.join(folder, *module.split(".")) + ".py", "rb") as f:
+                text = f.read()
         except OSError:
             return f"the source of _pytest.{module} cannot be read"
         if hashlib.sha256(text).hexdigest()[:16] != digest:
             return f"_pytest.{module} is not that of pytest {pytest.__version__}"
+    return ""
+
+
+@functools.cache
+def why_not() -> str:
+    """'' when this pytest is known as it is, else one line that says what is not."""
+    why = other_files()
+    if why:
+        return why
+    for module, (_digest, functions) in VERSIONS[pytest.__version__].items():
         for name, line in functions.items():
             if ":" not in name and not _is_at(f"_pytest.{module.removesuffix('.__init__')}", name, line):
                 return f"_pytest.{module}.{name} is replaced"

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from _pytest.reports import TestReport
 
-from hasten import _native, failures, fuse, wire
+from hasten import _native, failures, fuse, known, switch, wire
 
 NO_ITEM = 0xFFFFFFFF
 NOT_RUN, NO_MORE, STOPPED = 0, 1, 3  # what fuse.c says of a test or of the session
@@ -78,6 +78,9 @@ class Worker:
         self.fuse: fuse.Fuse | None = None
         self.unfused = ""  # why no test is fused
         self.n_run = 0
+        self.n_attributes = 0  # of a report
+        if not switch.is_off(config):
+            known.other_files()  # once, before the workers are forked: it reads pytest's files
 
     # ---- becoming a worker
 
@@ -89,7 +92,9 @@ class Worker:
 
     def attach(self, slot: int, segment_fd: int, plan_fd: int, limits: dict[int, int]) -> None:
         _native.worker_attach(segment_fd, plan_fd, slot)
-        _native.worker_plain_is(TestReport("", ("", None, ""), {}, "passed", None, "call"))
+        example = TestReport("", ("", None, ""), {}, "passed", None, "call")
+        self.n_attributes = len(vars(example))
+        _native.worker_plain_is(example)
         self.attached = True
         self.limits = limits
         self.events.clear()
@@ -268,11 +273,25 @@ class Worker:
         return [("r", self._written(e[1])) if e[0] == "r" and type(e[1]) is not dict else e for e in self.events]
 
     def _written(self, report: Any) -> dict[str, Any]:
-        data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
+        data = self._plainly_written(report)
+        if data is None:
+            data = self.config.hook.pytest_report_to_serializable(config=self.config, report=report)
         sections = data.get("sections") if data else None
         if sections and any(len(text) > MOST_OUTPUT for _name, text in sections):
             data["sections"] = [(name, self._cut(text)) for name, text in sections]
         return wire.with_extras(data, report, self.config)
+
+    def _plainly_written(self, report: Any) -> dict[str, Any] | None:
+        """What pytest makes of a report that has passed and that nobody has added an attribute to."""
+        if type(report) is not TestReport or report.longrepr is not None or len(vars(report)) != self.n_attributes:
+            return None
+        if self.fuse is None or not self.fuse.writes_reports():
+            return None
+        data = dict(vars(report))
+        if "_id" in data:
+            data["nodeid"] = str(data.pop("_id"))
+        data["$report_type"] = "TestReport"
+        return data
 
     def _cut(self, text: str) -> str:
         """Output that nobody could read is not carried through three processes; one cut for all reports of a test."""

@@ -4,9 +4,10 @@
 #include "py/filters.h"
 #include "py/words.h"
 
+#include "os/descriptor.h"
+
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define VARIABLE "PYTEST_CURRENT_TEST"
@@ -74,12 +75,7 @@ static int read_environ(void)
 /* os.environ is the mapping that we know. */
 static bool environ_is_plain(void)
 {
-    PyObject *now = PyObject_GetAttr(fx.os, S(environ)); /* owned */
-    const bool plain = now && now == fx.environ && fx.data;
-
-    Py_XDECREF(now);
-    PyErr_Clear();
-    return plain;
+    return fx.data && PyDict_GetItem(PyModule_GetDict(fx.os), S(environ)) == fx.environ;
 }
 
 static bool write_buffer(const char *value, size_t size)
@@ -216,6 +212,11 @@ int effects_env_pop(bool lazily)
     return popped ? 0 : -1;
 }
 
+bool effects_has_last_exception(void)
+{
+    return PyDict_GetItemWithError(fx.sys, S(last_type)) != NULL;
+}
+
 /* ---- capture */
 
 static bool is_closed(PyObject *file)
@@ -232,7 +233,7 @@ static bool wrote_to_fd(const struct stream *stream, int fd)
 {
     struct stat st;
 
-    return fstat(fd, &st) < 0 || st.st_size != 0 || st.st_dev != stream->device || st.st_ino != stream->inode;
+    return descriptor_stat(fd, &st) < 0 || st.st_size != 0 || st.st_dev != stream->device || st.st_ino != stream->inode;
 }
 
 static bool wrote_to_file(const struct stream *stream)
@@ -245,20 +246,52 @@ static bool wrote_to_file(const struct stream *stream)
     return !none;
 }
 
-static bool wrote(const struct stream *stream, PyObject *name, int fd)
+/* by_size: does not ask whose file the descriptor leads to, which costs half of it. */
+static bool wrote(const struct stream *stream, PyObject *name, int fd, bool by_size)
 {
     if (!stream->file)
         return false;
     if (PyDict_GetItemWithError(fx.sys, name) != stream->file || is_closed(stream->file))
         return true;
-    return fx.capture == CAPTURE_FD ? wrote_to_fd(stream, fd) : wrote_to_file(stream);
+    if (fx.capture != CAPTURE_FD)
+        return wrote_to_file(stream);
+    return by_size ? lseek(fd, 0, SEEK_CUR) != 0 : wrote_to_fd(stream, fd);
+}
+
+static bool written(bool by_size)
+{
+    if (fx.capture == CAPTURE_NONE)
+        return false;
+    return wrote(&fx.streams[0], S(stdout), 1, by_size) || wrote(&fx.streams[1], S(stderr), 2, by_size);
 }
 
 bool effects_written(void)
 {
-    if (fx.capture == CAPTURE_NONE)
-        return false;
-    return wrote(&fx.streams[0], S(stdout), 1) || wrote(&fx.streams[1], S(stderr), 2);
+    return written(false);
+}
+
+bool effects_written_outside(void)
+{
+    return written(true);
+}
+
+bool effects_streams_intact(void)
+{
+    PyObject *const names[2] = {S(stdout), S(stderr)};
+
+    for (int i = 0; i < 2; i++) {
+        const struct stream *stream = &fx.streams[i];
+        struct stat st;
+
+        if (!stream->file)
+            continue;
+        if (PyDict_GetItemWithError(fx.sys, names[i]) != stream->file || is_closed(stream->file))
+            return false;
+        if (fx.capture == CAPTURE_FD &&
+            (descriptor_stat(i + 1, &st) < 0 || st.st_dev != stream->device || st.st_ino != stream->inode))
+            return false;
+    }
+    return fx.capture != CAPTURE_NONE;
 }
 
 static int enter_capture(PyObject *state)

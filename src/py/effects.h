@@ -27,8 +27,17 @@ int effects_env_pop(bool lazily);
 /* Removes what effects_env_pop left. */
 void effects_env_flush(void);
 
+/* sys.last_type is there. */
+bool effects_has_last_exception(void);
+
 /* Something was captured, or the streams are not those of the capture manager any more. */
 bool effects_written(void);
+
+/* The streams are those of the capture manager: what was captured can be read without taking them away first. */
+bool effects_streams_intact(void);
+
+/* The same as effects_written between two phases, by how much is in the files alone: whose they are is asked at the end of a phase. */
+bool effects_written_outside(void);
 
 /* A handler of a phase has records. */
 bool effects_logged(void);

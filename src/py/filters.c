@@ -15,6 +15,7 @@ static struct {
     PyObject *sources_as;  /* owned, tuple of tuples: what they held */
     PyObject *categories;  /* owned, tuple */
     PyObject *marks;       /* owned, tuple, empty for none */
+    bool noisy;            /* setting the filters up warns, so it is done for each test */
     PyObject *remembered;  /* owned, dict: marks -> (filters_as, categories) */
 } rec;
 
@@ -42,6 +43,20 @@ bool filters_warned(void)
                             PyDict_GetItem(rec.warnings, S(showwarning)) != rec.showwarning);
 }
 
+bool filters_only_warned(void)
+{
+    return !rec.noisy && !filters_changed() && PyDict_GetItem(rec.warnings, S(_showwarnmsg_impl)) == rec.showwarnmsg &&
+           PyDict_GetItem(rec.warnings, S(showwarning)) == rec.showwarning;
+}
+
+int filters_again(void)
+{
+    PyObject *done = PyObject_CallNoArgs(rec.mutated); /* owned */
+
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
 /* ---- what the filters were made of */
 
 static bool sources_changed(void)
@@ -55,8 +70,8 @@ static bool sources_changed(void)
 /* A module that was loaded anew has other classes. */
 static bool categories_changed(PyObject *categories)
 {
-    PyObject *modules = PySys_GetObject("modules");
-    bool changed = !modules || !PyDict_Check(modules);
+    PyObject *modules = PyTuple_GET_SIZE(categories) ? PySys_GetObject("modules") : NULL;
+    bool changed = PyTuple_GET_SIZE(categories) && (!modules || !PyDict_Check(modules));
 
     for (Py_ssize_t i = 0; !changed && i < PyTuple_GET_SIZE(categories); i++) {
         PyObject *entry = PyTuple_GET_ITEM(categories, i);
@@ -98,6 +113,7 @@ void filters_belong_to(PyObject *marks)
 
     marks = marks ? marks : no_marks();
     Py_XSETREF(rec.marks, Py_XNewRef(marks));
+    rec.noisy = rec.warnings && PyList_GET_SIZE(rec.log) != 0;
     if (!rec.warnings || !marks || PyList_GET_SIZE(rec.log)) /* setting them up has warned: it does so each time */
         return;
     if (!rec.remembered)

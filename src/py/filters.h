@@ -26,4 +26,10 @@ bool filters_suit(PyObject *marks);
 /* A warning was recorded, or the filters are not as they were set up. */
 bool filters_warned(void);
 
+/* Warnings were recorded, and nothing else has changed: filters_again makes the recorder ready for the next test. */
+bool filters_only_warned(void);
+
+/* What a recorder that is opened anew tells the interpreter: filters have changed. 0 or -1. */
+int filters_again(void);
+
 #endif

@@ -15,6 +15,7 @@
 #include "py/link.h"
 #include "py/loop.h"
 #include "py/native.h"
+#include "py/oldstyle.h"
 #include "py/payload.h"
 #include "py/words.h"
 
@@ -103,7 +104,7 @@ int fuse_outside(struct pass *pass, unsigned outside)
 
     if (outside & OUTSIDE_LOG && effects_sets_level() && fuse_renew("level_in", NULL, NULL) < 0)
         return -1;
-    outside = (outside & OUTSIDE_CAPTURE && effects_written() ? OUTSIDE_CAPTURE : 0) |
+    outside = (outside & OUTSIDE_CAPTURE && effects_written_outside() ? OUTSIDE_CAPTURE : 0) |
               (outside & OUTSIDE_LOG && effects_logged() ? OUTSIDE_LOG : 0);
     if (!outside)
         return 0;
@@ -295,12 +296,21 @@ static PyObject *marks_of(const struct pass *pass)
     return pass->filters ? pass->filters : Py_None;
 }
 
+static int take_warnings(struct pass *pass)
+{
+    if (filters_only_warned())
+        return fuse_tell("tell_warnings", pass->item, NULL) < 0 ? -1 : filters_again();
+    return fuse_renew("warned", pass->item, marks_of(pass));
+}
+
 /* The worker's events hold what is to be sent, or nothing has to be. */
 static int conclude(struct pass *pass, uint32_t index)
 {
     PyObject *held;
     int code = RUN_EVENTS;
 
+    if (fuse.entered && pass->unsure && phase_before_code(pass) < 0)
+        return -1;
     if (!pass->reported && !PyList_GET_SIZE(fuse.events) && !filters_warned() && !wrote_to_terminal() &&
         channel_intact())
         return publish_plain(pass, index) < 0 ? -1 : RUN_PUBLISHED;
@@ -310,7 +320,7 @@ static int conclude(struct pass *pass, uint32_t index)
     if (!held || fuse_tell("finish", pass->item, held) < 0)
         code = -1;
     Py_XDECREF(held);
-    if (code > 0 && filters_warned() && fuse_renew("warned", pass->item, marks_of(pass)) < 0)
+    if (code > 0 && filters_warned() && take_warnings(pass) < 0)
         code = -1;
     if (code > 0 && fuse.entered && fuse_outside(pass, OUTSIDE_LOG) < 0)
         code = -1;
@@ -359,6 +369,7 @@ static void release(struct pass *pass)
     Py_XDECREF(pass->records);
     Py_XDECREF(pass->filters);
     Py_XDECREF(pass->location);
+    Py_XDECREF(pass->shown_keywords);
 }
 
 static PyObject *native_fuse_leave(PyObject *self, PyObject *args)
@@ -374,7 +385,7 @@ static PyObject *native_fuse_take_held(PyObject *self, PyObject *args)
 {
     (void)self;
     (void)args;
-    if (!fuse.current)
+    if (!fuse.current || (fuse.current->reported && !fuse.current->n_held))
         Py_RETURN_NONE;
     return Py_BuildValue("(ON)", fuse.current->item, reports_held(fuse.current));
 }
@@ -489,35 +500,38 @@ static PyObject *native_fuse_hooks(PyObject *self, PyObject *description)
     return hooks ? PyCapsule_New(hooks, "hasten.hooks", NULL) : NULL;
 }
 
+static int read_old_style(PyObject *state)
+{
+    static const char *const names[] = {"result", "warn_teardown"};
+    PyObject *parts[] = {NULL, NULL}; /* owned */
+    PyObject **const places[] = {&parts[0], &parts[1]};
+    const int code = words_take(state, names, places, 2) < 0 ? -1 : oldstyle_init(parts[0], parts[1]);
+
+    Py_XDECREF(parts[0]);
+    Py_XDECREF(parts[1]);
+    return code;
+}
+
+static PyObject *native_fuse_valid(PyObject *self, PyObject *capsule)
+{
+    const struct hooks *hooks = PyCapsule_GetPointer(capsule, "hasten.hooks");
+
+    (void)self;
+    return hooks ? PyBool_FromLong(hooks_valid(hooks)) : NULL;
+}
+
 static PyObject *native_fuse_set(PyObject *self, PyObject *state)
 {
-    static const char *const names[] = {"owner",
-                                        "session",
-                                        "setupstate",
-                                        "function_type",
-                                        "request_type",
-                                        "outcomes",
-                                        "caplog_records_key",
-                                        "caplog_handler_key",
-                                        "xfailed_key",
-                                        "tmppath_key",
-                                        "caplog_handler",
-                                        "capman",
-                                        "text",
-                                        "reasons",
-                                        "run_old",
-                                        "call_info",
-                                        "id_name",
-                                        "call_test",
-                                        "events",
-                                        "testcase_type",
-                                        "worker"};
-    PyObject **const places[] = {&fuse.owner,        &fuse.session,   &fuse.setupstate,     &fuse.function_type,
-                                 &fuse.request_type, &fuse.outcomes,  &fuse.caplog_records, &fuse.caplog_handler_key,
-                                 &fuse.xfailed,      &fuse.tmppath,   &fuse.caplog_handler, &fuse.capman,
-                                 &fuse.text,         &fuse.reasons,   &hooks_run_old,       &fuse.call_info,
-                                 &fuse.id_name,      &fuse.call_test, &fuse.events,         &fuse.testcase_type,
-                                 &fuse.worker};
+    static const char *const names[] = {"owner",        "session",     "setupstate",         "function_type",
+                                        "request_type", "outcomes",    "caplog_records_key", "caplog_handler_key",
+                                        "xfailed_key",  "tmppath_key", "caplog_handler",     "capman",
+                                        "text",         "reasons",     "call_info",          "id_name",
+                                        "call_test",    "events",      "testcase_type",      "worker"};
+    PyObject **const places[] = {&fuse.owner,        &fuse.session,  &fuse.setupstate,     &fuse.function_type,
+                                 &fuse.request_type, &fuse.outcomes, &fuse.caplog_records, &fuse.caplog_handler_key,
+                                 &fuse.xfailed,      &fuse.tmppath,  &fuse.caplog_handler, &fuse.capman,
+                                 &fuse.text,         &fuse.reasons,  &fuse.call_info,      &fuse.id_name,
+                                 &fuse.call_test,    &fuse.events,   &fuse.testcase_type,  &fuse.worker};
 
     (void)self;
     if (words_init() < 0 || !PyDict_Check(state))
@@ -533,7 +547,7 @@ static PyObject *native_fuse_set(PyObject *self, PyObject *state)
         PyErr_SetString(PyExc_TypeError, "events have to be a list");
         return NULL;
     }
-    if (fixture_init(PyDict_GetItemString(state, "fixtures")) < 0)
+    if (fixture_init(PyDict_GetItemString(state, "fixtures")) < 0 || read_old_style(state) < 0)
         return NULL;
     Py_RETURN_NONE;
 }
@@ -541,6 +555,8 @@ static PyObject *native_fuse_set(PyObject *self, PyObject *state)
 PyMethodDef fuse_methods[] = {
     {"fuse_set", native_fuse_set, METH_O, "fuse_set(state)\n\nThe objects of this session (python/hasten/fuse.py)."},
     {"fuse_hooks", native_fuse_hooks, METH_O, "fuse_hooks(description) -> hooks\n\nCompiled lists (py/hooks.h)."},
+    {"fuse_valid", native_fuse_valid, METH_O,
+     "fuse_valid(hooks) -> bool\n\nFalse: an implementation was registered or removed since they were compiled."},
     {"fuse_loop", native_fuse_loop, METH_VARARGS,
      "fuse_loop(index, limits, at_once) -> (code, index, nextitem)\n\nRuns this test and the following ones "
      "(loop_begin) "

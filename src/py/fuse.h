@@ -46,17 +46,18 @@ struct span {
 struct pass {
     struct parent *parent;
     struct hooks *hooks;
-    PyObject *item;                /* borrowed */
-    PyObject *dict;                /* owned: the item's attributes */
-    PyObject *nodeid;              /* owned */
-    PyObject *keywords;            /* borrowed from dict */
-    PyObject *markers;             /* owned: the dictionary behind the item's keywords */
-    PyObject *storage;             /* owned: item.stash's dictionary */
-    PyObject *request;             /* owned */
-    PyObject *funcargs;            /* owned */
-    PyObject *records;             /* owned: caplog's lists by phase, NULL without logging */
-    PyObject *filters;             /* owned: arguments of the filterwarnings marks; NULL without such marks */
-    PyObject *location;            /* owned: of a testcase, whose object is gone after its teardown; else NULL */
+    PyObject *item;           /* borrowed */
+    PyObject *dict;           /* owned: the item's attributes */
+    PyObject *nodeid;         /* owned */
+    PyObject *keywords;       /* borrowed from dict */
+    PyObject *markers;        /* owned: the dictionary behind the item's keywords */
+    PyObject *storage;        /* owned: item.stash's dictionary */
+    PyObject *request;        /* owned */
+    PyObject *funcargs;       /* owned */
+    PyObject *records;        /* owned: caplog's lists by phase, NULL without logging */
+    PyObject *filters;        /* owned: arguments of the filterwarnings marks; NULL without such marks */
+    PyObject *location;       /* owned; NULL until a report needs it, but of a testcase it is there from the start */
+    PyObject *shown_keywords; /* owned: of its reports; NULL until one is made */
     PyObject *values[N_STEP_ARGS]; /* borrowed */
     struct span spans[N_PHASES];
     uint64_t start_ns;     /* of the set-up, monotonic */
@@ -66,6 +67,7 @@ struct pass {
     bool testcase;         /* of unittest */
     bool ran;              /* somebody's code ran in this phase */
     bool touched;          /* somebody's code ran since the set-up began */
+    bool unsure;           /* somebody's code ran outside of the phases: what it wrote is still to be looked for */
     bool marked;           /* skipping's functions do their work for this test */
     bool reported;         /* reports were made */
     bool changed;          /* plugins came or went */
@@ -113,6 +115,9 @@ bool admit_not(const char *why);
 
 /* Runs setup, call or teardown. 0: passed, -1: the exception is set and everything that was opened is closed. */
 int phase_run(struct pass *pass, enum phase phase);
+
+/* Somebody's code is about to run in this phase. 0 or -1. */
+int phase_before_code(struct pass *pass);
 
 /* Calls somebody else's function. 0 or -1. */
 int phase_call(struct pass *pass, const struct step *step);

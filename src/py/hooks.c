@@ -2,10 +2,10 @@
 #include "py/hooks.h"
 
 #include "py/multicall.h"
+#include "py/oldstyle.h"
+#include "py/words.h"
 
 #include <string.h>
-
-PyObject *hooks_run_old;
 
 static int read_args(struct step *step, PyObject *args)
 {
@@ -36,6 +36,12 @@ static int read_step(struct step *step, PyObject *entry)
     step->outside = (unsigned)outside & OUTSIDE_BOTH;
     Py_INCREF(step->function);
     Py_INCREF(step->extra);
+    if (step->kind == STEP_OLD) {
+        step->impl = step->function;
+        step->function = PyObject_GetAttr(step->impl, S(function));
+        if (!step->function)
+            return -1;
+    }
     return read_args(step, args);
 }
 
@@ -133,25 +139,20 @@ PyObject *hooks_call(const struct step *step, PyObject *const values[N_STEP_ARGS
     return PyObject_Vectorcall(step->function, args, (size_t)step->n_args, NULL);
 }
 
-static PyObject *old_generator(const struct step *step, PyObject *const values[N_STEP_ARGS])
-{
-    PyObject *args = PyList_New(step->n_args); /* owned */
-    PyObject *generator;
-
-    for (int i = 0; args && i < step->n_args; i++)
-        PyList_SET_ITEM(args, i, Py_NewRef(values[step->args[i]]));
-    if (!args)
-        return NULL;
-    generator = PyObject_CallFunctionObjArgs(hooks_run_old, step->function, step->extra, args, NULL);
-    Py_DECREF(args);
-    return generator;
-}
-
 PyObject *hooks_open(const struct step *step, PyObject *const values[N_STEP_ARGS])
 {
-    PyObject *generator = step->kind == STEP_OLD ? old_generator(step, values) : hooks_call(step, values); /* owned */
+    PyObject *generator = hooks_call(step, values); /* owned */
 
     if (generator && multicall_open(generator) < 0)
         Py_CLEAR(generator);
     return generator;
+}
+
+void hooks_close(struct hooks_open *open, PyObject **result, PyObject **exception)
+{
+    if (open->step->kind == STEP_OLD)
+        oldstyle_close(open->generator, open->step->impl, open->step->extra, result, exception);
+    else if (multicall_close(open->generator, result, exception) < 0)
+        Py_XSETREF(*exception, compat_take_exception());
+    Py_CLEAR(open->generator);
 }

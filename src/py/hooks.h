@@ -26,7 +26,7 @@ enum hooks_list {
 enum step_kind {
     STEP_CALL = 1,    /* somebody else's, a plain function */
     STEP_WRAPPER = 2, /* somebody else's, a new-style wrapper */
-    STEP_OLD = 3,     /* somebody else's, an old-style wrapper: function is its HookImpl */
+    STEP_OLD = 3,     /* somebody else's, an old-style wrapper; Python describes it by its HookImpl */
     STEP_RUN = 4,     /* what the hook is for: runner's */
     STEP_LOG = 5,
     STEP_CAPTURE = 6,
@@ -41,7 +41,8 @@ enum step_arg { ARG_ITEM, ARG_NEXTITEM, ARG_CALL, ARG_REPORT, ARG_NODEID, ARG_LO
 struct step {
     enum step_kind kind;
     unsigned outside;   /* which of OUTSIDE_ are not on yet for the phase when it runs */
-    PyObject *function; /* owned */
+    PyObject *function; /* owned; what is called */
+    PyObject *impl;     /* owned; STEP_OLD: its HookImpl, else NULL */
     PyObject *extra;    /* owned or NULL; STEP_OLD: the hook's name; STEP_DEQUE: the deque */
     int n_args;
     int args[N_STEP_ARGS];
@@ -83,7 +84,7 @@ PyObject *hooks_call(const struct step *step, PyObject *const values[N_STEP_ARGS
 /* Opens somebody else's wrapper. The generator (owned), or NULL with an exception set. */
 PyObject *hooks_open(const struct step *step, PyObject *const values[N_STEP_ARGS]);
 
-/* pluggy's generator for old-style wrappers. */
-extern PyObject *hooks_run_old;
+/* Its second half. *result and *exception: owned, one of them NULL, what it gets and what comes out. */
+void hooks_close(struct hooks_open *open, PyObject **result, PyObject **exception);
 
 #endif

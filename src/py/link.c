@@ -5,6 +5,7 @@
 
 #include "base/clock.h"
 #include "os/cpu.h"
+#include "os/origin.h"
 #include "run/segment.h"
 
 #include <time.h>
@@ -16,7 +17,6 @@ static struct {
     struct slot *slot; /* own; NULL while not attached */
     struct ring *ring;
     uint32_t index;
-    int pid;
 } mine;
 
 /*
@@ -25,7 +25,7 @@ static struct {
  */
 static void end_copies(int status)
 {
-    if (getpid() != mine.pid)
+    if (!origin_is_here())
         _exit(status);
 }
 
@@ -48,7 +48,7 @@ static PyObject *native_worker_attach(PyObject *self, PyObject *args)
     mine.slot = segment_slot(&mine.segment, index);
     mine.ring = segment_ring(&mine.segment, index);
     mine.index = index;
-    mine.pid = getpid();
+    origin_mark();
     atomic_store_explicit(&mine.slot->state, SLOT_RUNNING, memory_order_release);
     Py_RETURN_NONE;
 }

@@ -98,7 +98,7 @@ static bool make_steps(struct call *call, PyObject *impls, PyObject *kwargs)
     return true;
 }
 
-static void fail_wrapper(PyObject *generator, const char *how)
+void multicall_fail(PyObject *generator, const char *how)
 {
     PyObject *done = PyObject_CallFunction(raise_wrapfail, "Os", generator, how);
 
@@ -119,7 +119,7 @@ int multicall_open(PyObject *generator)
         return -1;
     Py_XDECREF(yielded);
     if (sent == PYGEN_RETURN) {
-        fail_wrapper(generator, "did not yield");
+        multicall_fail(generator, "did not yield");
         return -1;
     }
     return 0;
@@ -223,7 +223,7 @@ int multicall_close(PyObject *generator, PyObject **result, PyObject **exception
         return 0;
     }
     Py_DECREF(closed);
-    fail_wrapper(generator, "has second yield");
+    multicall_fail(generator, "has second yield");
     return -1;
 }
 

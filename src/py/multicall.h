@@ -13,4 +13,7 @@ int multicall_open(PyObject *generator);
  */
 int multicall_close(PyObject *generator, PyObject **result, PyObject **exception);
 
+/* Raises what pluggy raises about a wrapper that does not yield as it should. */
+void multicall_fail(PyObject *generator, const char *how);
+
 #endif

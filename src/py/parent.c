@@ -4,8 +4,12 @@
 #include "py/payload.h"
 #include "py/words.h"
 
+#include <string.h>
+
 static PyObject *parents; /* owned: id(node) -> capsule */
 static struct parent *latest;
+static PyObject *relpaths;      /* owned, dict: co_filename -> path in a location, None where it is not that simple */
+static PyObject *location_base; /* owned, str, ends in a slash; NULL: not known yet */
 
 unsigned parent_marks_in(PyObject *marks)
 {
@@ -99,7 +103,8 @@ static int read_texts(struct parent *parent, PyObject *item)
 
     parent->keywords = keywords ? PySequence_Tuple(keywords) : NULL;
     Py_XDECREF(keywords);
-    parent->relpaths = PyDict_New();
+    if (!relpaths)
+        relpaths = PyDict_New();
     path = PyObject_CallMethod(item, "getmodpath", NULL); /* owned */
     if (!path || !PyUnicode_Check(path)) {
         Py_XDECREF(path);
@@ -111,7 +116,7 @@ static int read_texts(struct parent *parent, PyObject *item)
     Py_XDECREF(keywords);
     Py_DECREF(path);
     parent->payload_end = parent->keywords ? payload_end(parent->keywords) : NULL;
-    return parent->prefix && parent->payload_end && parent->relpaths ? 0 : -1;
+    return parent->prefix && parent->payload_end && relpaths ? 0 : -1;
 }
 
 /* The owner answers a description of the hooks, or says in words why these tests are not fused. */
@@ -207,9 +212,48 @@ static PyObject *built_location(const struct parent *parent, PyObject *item, PyO
     return location;
 }
 
+/* Is what follows the first n characters of a file's name a path without detours? */
+static bool is_straight(PyObject *name, Py_ssize_t n)
+{
+    const char *text = PyUnicode_AsUTF8(name); /* ASCII of the same length, or something rare that is left to pytest */
+
+    PyErr_Clear();
+    return text && PyUnicode_IS_ASCII(name) && n > 0 && text[n - 1] == '/' && text[n] != '/' &&
+           !strstr(text + n, "//") && !strstr(text + n, "./") && !strstr(text, "/../");
+}
+
+/* Files below this folder have the rest of their names in a location. */
+static void learn_base(PyObject *filename, PyObject *relpath)
+{
+    const Py_ssize_t n = PyUnicode_GET_LENGTH(filename) - PyUnicode_GET_LENGTH(relpath);
+
+    if (n > 0 && PyUnicode_Tailmatch(filename, relpath, 0, PY_SSIZE_T_MAX, 1) == 1 && is_straight(filename, n))
+        Py_XSETREF(location_base, PyUnicode_Substring(filename, 0, n));
+    PyErr_Clear();
+}
+
+/* Borrowed from relpaths; NULL when pytest has to be asked. */
+static PyObject *relpath_by_base(PyObject *filename)
+{
+    PyObject *rest = NULL; /* owned */
+    Py_ssize_t n;
+
+    if (!location_base || PyUnicode_Tailmatch(filename, location_base, 0, PY_SSIZE_T_MAX, -1) != 1)
+        return NULL;
+    n = PyUnicode_GET_LENGTH(location_base);
+    if (n < PyUnicode_GET_LENGTH(filename) && is_straight(filename, n))
+        rest = PyUnicode_Substring(filename, n, PyUnicode_GET_LENGTH(filename));
+    if (rest)
+        PyDict_SetItem(relpaths, filename, rest);
+    Py_XDECREF(rest);
+    PyErr_Clear();
+    return PyDict_GetItem(relpaths, filename);
+}
+
 /* pytest's own answer, and whether it could have been built. */
 static PyObject *learnt_location(const struct parent *parent, PyObject *item, PyObject *code)
 {
+    PyObject *filename = ((PyCodeObject *)code)->co_filename;
     PyObject *real = PyObject_GetAttr(item, S(location)); /* owned */
     PyObject *built = real && PyTuple_Check(real) && PyTuple_GET_SIZE(real) == 3
                           ? built_location(parent, item, code, PyTuple_GET_ITEM(real, 0))
@@ -218,17 +262,26 @@ static PyObject *learnt_location(const struct parent *parent, PyObject *item, Py
 
     PyErr_Clear();
     if (real)
-        PyDict_SetItem(parent->relpaths, ((PyCodeObject *)code)->co_filename,
-                       equal == 1 ? PyTuple_GET_ITEM(real, 0) : Py_None);
+        PyDict_SetItem(relpaths, filename, equal == 1 ? PyTuple_GET_ITEM(real, 0) : Py_None);
+    if (equal == 1)
+        learn_base(filename, PyTuple_GET_ITEM(real, 0));
     Py_XDECREF(built);
     return real;
+}
+
+PyObject *parent_relpath(PyObject *code)
+{
+    PyObject *filename = ((PyCodeObject *)code)->co_filename;
+    PyObject *relpath = PyDict_GetItemWithError(relpaths, filename);
+
+    return relpath ? relpath : relpath_by_base(filename);
 }
 
 PyObject *parent_location(const struct parent *parent, PyObject *item)
 {
     PyObject *obj = PyObject_GetAttr(item, S(obj));    /* owned */
     PyObject *code = obj ? parent_code_of(obj) : NULL; /* of a function that the test's module or class keeps, too */
-    PyObject *relpath = code ? PyDict_GetItemWithError(parent->relpaths, ((PyCodeObject *)code)->co_filename) : Py_None;
+    PyObject *relpath = code ? parent_relpath(code) : Py_None;
 
     Py_XDECREF(obj);
     PyErr_Clear();

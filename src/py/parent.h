@@ -18,7 +18,6 @@ struct parent {
     PyObject *marker_dicts; /* owned, tuple: where the keywords of the chain come from */
     Py_ssize_t n_keywords;  /* in them, when they were looked at */
     PyObject *prefix;       /* owned, str: "TestClass." or "" */
-    PyObject *relpaths;     /* owned, dict: co_filename -> path in a location, None where it is not that simple */
 };
 
 /* Marks that change how a test is run. */
@@ -44,6 +43,10 @@ PyObject *parent_location(const struct parent *parent, PyObject *item);
  * New, NULL with an exception set.
  */
 PyObject *parent_keywords(const struct parent *parent, PyObject *item, Py_ssize_t n_own);
+
+/* The path of a code's file in a location; None where pytest has to be asked for every test, NULL where it has to be
+ * asked once (parent_location). Borrowed; no exception. */
+PyObject *parent_relpath(PyObject *code);
 
 /* The code that a report's location is read from; NULL where that is not simple. Borrowed from the function. */
 PyObject *parent_code_of(PyObject *obj);

@@ -81,7 +81,7 @@ static bool put_known_location(PyObject *location)
 static bool put_location(const struct parent *parent, PyObject *item, PyObject *obj)
 {
     PyObject *code = parent_code_of(obj);
-    PyObject *path = code ? PyDict_GetItemWithError(parent->relpaths, ((PyCodeObject *)code)->co_filename) : NULL;
+    PyObject *path = code ? parent_relpath(code) : NULL;
     PyObject *name = path ? PyObject_GetAttr(item, S(name)) : NULL; /* owned */
     const bool done = name && put_head('(', 3) && put_text('t', path, NULL) &&
                       put_head('i', ((PyCodeObject *)code)->co_firstlineno - 1) && put_text('u', parent->prefix, name);

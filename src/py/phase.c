@@ -4,12 +4,20 @@
 #include "py/effects.h"
 #include "py/fixture.h"
 #include "py/loop.h"
-#include "py/multicall.h"
 #include "py/words.h"
 
 static const enum hooks_list lists[N_PHASES] = {HOOKS_SETUP, HOOKS_CALL, HOOKS_TEARDOWN};
 
 /* ---- steps of a phase */
+
+int phase_before_code(struct pass *pass)
+{
+    pass->ran = true;
+    if (!pass->unsure)
+        return 0;
+    pass->unsure = false;
+    return fuse_outside(pass, OUTSIDE_BOTH);
+}
 
 static int log_begin(struct pass *pass, enum phase phase)
 {
@@ -42,6 +50,16 @@ static int log_end(struct pass *pass, enum phase phase)
     return 0;
 }
 
+static bool has_capture_fixture(void)
+{
+    PyObject *fixture = fuse.capman == Py_None ? NULL : PyObject_GetAttr(fuse.capman, S(_capture_fixture)); /* owned */
+    const bool has = fixture && fixture != Py_None;
+
+    Py_XDECREF(fixture);
+    PyErr_Clear();
+    return has;
+}
+
 /* capsys and its like open and close around each phase. 0 or -1. */
 static int capture_fixture(PyObject *method)
 {
@@ -62,7 +80,11 @@ static int capture_end(struct pass *pass, enum phase phase)
 {
     if (capture_fixture(S(deactivate_fixture)) < 0)
         return -1;
-    return pass->ran && effects_written() ? fuse_renew("output", pass->item, fuse.phase_texts[phase]) : 0;
+    if (!pass->ran || !effects_written())
+        return 0;
+    if (effects_streams_intact())
+        return fuse_tell("output_here", pass->item, fuse.phase_texts[phase]);
+    return fuse_renew("output", pass->item, fuse.phase_texts[phase]);
 }
 
 static bool marks_changed(const struct pass *pass)
@@ -163,7 +185,7 @@ static void forget_last_exception(void)
 {
     static const char *const names[] = {"last_type", "last_value", "last_traceback", "last_exc"};
 
-    if (!PySys_GetObject("last_type"))
+    if (!effects_has_last_exception())
         return;
     for (size_t i = 0; i < HS_COUNT(names); i++)
         if (PySys_GetObject(names[i]))
@@ -230,7 +252,8 @@ static int run_call(struct pass *pass)
     int code = 0;
 
     forget_last_exception();
-    pass->ran = true;
+    if (phase_before_code(pass) < 0)
+        return -1;
     if (pass->testcase) {
         answer = PyObject_CallMethodNoArgs(pass->item, S(runtest)); /* owned; plugins replace it (pytest-django) */
     } else if (pass->hooks->pyfunc == Py_None) {
@@ -296,8 +319,8 @@ static int run_finalizers(struct pass *pass, PyObject *finalizers)
 {
     PyObject *raised = NULL; /* owned, list */
 
-    if (PyList_GET_SIZE(finalizers) > 1 || pass->testcase)
-        pass->ran = true;
+    if ((PyList_GET_SIZE(finalizers) > 1 || pass->testcase) && phase_before_code(pass) < 0)
+        return -1;
     while (PyList_GET_SIZE(finalizers)) {
         const Py_ssize_t last = PyList_GET_SIZE(finalizers) - 1;
         PyObject *one = Py_NewRef(PyList_GET_ITEM(finalizers, last)); /* owned */
@@ -330,9 +353,8 @@ static int run_finalizers(struct pass *pass, PyObject *finalizers)
 
 static int teardown_really(struct pass *pass, PyObject *nextitem)
 {
-    PyObject *done = PyObject_CallOneArg(loop_original(), nextitem);
+    PyObject *done = phase_before_code(pass) < 0 ? NULL : PyObject_CallOneArg(loop_original(), nextitem);
 
-    pass->ran = true;
     Py_XDECREF(done);
     return done ? 0 : -1;
 }
@@ -374,17 +396,15 @@ static int run_own(struct pass *pass, enum phase phase)
 
 int phase_call(struct pass *pass, const struct step *step)
 {
-    PyObject *done = hooks_call(step, pass->values);
+    PyObject *done = phase_before_code(pass) < 0 ? NULL : hooks_call(step, pass->values);
 
-    pass->ran = true;
     Py_XDECREF(done);
     return done ? 0 : -1;
 }
 
 int phase_open(struct pass *pass, const struct step *step, struct hooks_open *open)
 {
-    pass->ran = true;
-    if (fuse_go_outside(step->outside) < 0)
+    if (phase_before_code(pass) < 0 || fuse_go_outside(step->outside) < 0)
         return -1;
     open->generator = hooks_open(step, pass->values);
     if (!open->generator)
@@ -438,10 +458,8 @@ static void end_wrapper(struct hooks_open *open, PyObject **exception)
 {
     PyObject *result = *exception ? NULL : PyList_New(0); /* owned */
 
-    if (multicall_close(open->generator, &result, exception) < 0)
-        Py_XSETREF(*exception, compat_take_exception());
+    hooks_close(open, &result, exception);
     Py_XDECREF(result);
-    Py_CLEAR(open->generator);
 }
 
 static int end_own(struct pass *pass, enum phase phase, const struct step *step)
@@ -473,6 +491,14 @@ void phase_close(struct pass *pass, enum phase phase, struct hooks_open *open, P
         Py_XSETREF(*exception, compat_take_exception());
 }
 
+/* Is what was written outside to be looked for before this phase begins, and not only before code runs in it? */
+static bool has_to_be_sure(struct pass *pass, enum phase phase)
+{
+    if (!pass->unsure)
+        return false;
+    return phase == PHASE_CALL || PyDict_GET_SIZE(pass->funcargs) || effects_logged() || has_capture_fixture();
+}
+
 /* 0: passed, -1: the exception is set and everything that was opened is closed. */
 int phase_run(struct pass *pass, enum phase phase)
 {
@@ -480,7 +506,7 @@ int phase_run(struct pass *pass, enum phase phase)
     struct hooks_open open[HOOKS_MAX_OPEN];
     PyObject *exception = NULL; /* owned */
     int n = 0;
-    int code = 0;
+    int code = has_to_be_sure(pass, phase) ? phase_before_code(pass) : 0;
 
     for (int i = 0; i < list->n && code == 0; i++) {
         bool opened;

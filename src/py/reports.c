@@ -2,7 +2,6 @@
 #include "py/fuse.h"
 
 #include "py/effects.h"
-#include "py/multicall.h"
 #include "py/words.h"
 #include "py/plain.h"
 
@@ -21,10 +20,19 @@ static PyObject *span_tuple(const struct pass *pass, enum phase phase)
                          seconds(span->duration_ns), parent_keywords(pass->parent, pass->item, pass->n_keywords));
 }
 
+/* The item's own location, as pytest keeps it when it is first asked for, without the search for it. 0 or -1. */
+static int keep_location(struct pass *pass)
+{
+    if (pass->location)
+        return 0;
+    pass->location = parent_location(pass->parent, pass->item);
+    return pass->location ? PyObject_SetAttr(pass->item, S(location), pass->location) : -1;
+}
+
 /* The phases that were plain so far, as a list of spans; they are not held any more. */
 PyObject *reports_held(struct pass *pass)
 {
-    PyObject *held = PyList_New(0); /* owned */
+    PyObject *held = keep_location(pass) == 0 ? PyList_New(0) : NULL; /* owned */
 
     for (int i = 0; held && i < pass->n_held; i++) {
         PyObject *span = span_tuple(pass, (enum phase)i); /* owned */
@@ -38,31 +46,19 @@ PyObject *reports_held(struct pass *pass)
     return held;
 }
 
+static bool has_its_keywords(const struct pass *pass)
+{
+    return fuse_own(pass, S(keywords)) == pass->keywords && PyDict_GET_SIZE(pass->markers) == pass->n_keywords &&
+           parent_count_keywords(pass->parent) == pass->parent->n_keywords;
+}
+
 /* Has nothing that a report of a passed phase would show? */
 bool reports_plain(const struct pass *pass)
 {
     if (pass->marked || pass->reported || !pass->ran)
         return !pass->marked && !pass->reported;
     return fuse_size_of(pass, S(_report_sections)) == 0 && fuse_size_of(pass, S(user_properties)) == 0 &&
-           fuse_own(pass, S(keywords)) == pass->keywords && PyDict_GET_SIZE(pass->markers) == pass->n_keywords &&
-           parent_count_keywords(pass->parent) == pass->parent->n_keywords;
-}
-
-/* Has pytest make the report of this phase, and of those before it that were plain. */
-int reports_make(struct pass *pass, enum phase phase)
-{
-    PyObject *held = reports_held(pass);                                                          /* owned */
-    PyObject *span = held && fuse_go_outside(OUTSIDE_BOTH) == 0 ? span_tuple(pass, phase) : NULL; /* owned */
-    PyObject *done = span ? fuse_ask("report", pass->item, held, span) : NULL;
-    int code = done ? 0 : -1;
-
-    if (done)
-        code = fuse_outside(pass, OUTSIDE_BOTH);
-    fuse.loggers_stale = true;
-    Py_XDECREF(done);
-    Py_XDECREF(held);
-    Py_XDECREF(span);
-    return code;
+           has_its_keywords(pass);
 }
 
 int reports_note(struct pass *pass, enum phase phase)
@@ -85,23 +81,30 @@ int reports_note(struct pass *pass, enum phase phase)
 
 /* ---- reports of plain phases, for those who listen */
 
-static PyObject *new_call_info(const struct pass *pass, enum phase phase)
+/* CallInfo([], None, ...) without its __init__, which only puts these away. */
+static PyObject *new_call_info(const struct plain_values *values)
 {
-    static PyObject *names; /* owned, for ever */
-    const struct span *span = &pass->spans[phase];
-    PyObject *args[7] = {
-        PyList_New(0),           Py_None, seconds(span->start_ns), seconds(span->stop_ns), seconds(span->duration_ns),
-        fuse.phase_texts[phase], Py_True};
-    PyObject *call = NULL;
+    PyTypeObject *type = (PyTypeObject *)fuse.call_info;
+    PyObject *none = PyList_New(0); /* owned */
+    PyObject *const names[] = {S(_result), S(excinfo), S(start), S(stop), S(duration), S(when)};
+    PyObject *const parts[] = {none, Py_None, values->start, values->stop, values->duration, values->when};
+    PyObject *call = none ? type->tp_alloc(type, 0) : NULL;
 
-    if (!names)
-        names = PyTuple_Pack(5, S(start), S(stop), S(duration), S(when), S(_ispytest));
-    if (names && args[0] && args[2] && args[3] && args[4])
-        call = PyObject_Vectorcall(fuse.call_info, args, 2, names);
-    Py_XDECREF(args[0]);
-    for (int i = 2; i < 5; i++)
-        Py_XDECREF(args[i]);
+    for (size_t i = 0; call && i < HS_COUNT(names); i++)
+        if (PyObject_SetAttr(call, names[i], parts[i]) < 0)
+            Py_CLEAR(call);
+    Py_XDECREF(none);
     return call;
+}
+
+/* What all reports of the test have in common. 0 or -1. */
+static int make_common(struct pass *pass)
+{
+    if (!pass->location)
+        pass->location = parent_location(pass->parent, pass->item);
+    if (!pass->shown_keywords)
+        pass->shown_keywords = parent_keywords(pass->parent, pass->item, pass->n_keywords);
+    return pass->location && pass->shown_keywords ? 0 : -1;
 }
 
 /* What a new report of this phase has in it; owned by the caller (release_values). 0 or -1. */
@@ -109,17 +112,18 @@ static int make_values(struct pass *pass, enum phase phase, struct plain_values 
 {
     const struct span *span = &pass->spans[phase];
 
+    if (make_common(pass) < 0)
+        return -1;
     *values = (struct plain_values){
         .when = Py_NewRef(fuse.phase_texts[phase]),
         .id = PyObject_GetAttr(pass->item, fuse.id_name),
-        .location = pass->location ? Py_NewRef(pass->location) : parent_location(pass->parent, pass->item),
-        .keywords = parent_keywords(pass->parent, pass->item, pass->n_keywords),
+        .location = Py_NewRef(pass->location),
+        .keywords = Py_NewRef(pass->shown_keywords),
         .duration = seconds(span->duration_ns),
         .start = seconds(span->start_ns),
         .stop = seconds(span->stop_ns),
     };
-    return values->id && values->location && values->keywords && values->duration && values->start && values->stop ? 0
-                                                                                                                   : -1;
+    return values->id && values->duration && values->start && values->stop ? 0 : -1;
 }
 
 static void release_values(struct plain_values *values)
@@ -131,6 +135,105 @@ static void release_values(struct plain_values *values)
     Py_XDECREF(values->duration);
     Py_XDECREF(values->start);
     Py_XDECREF(values->stop);
+}
+
+/* Has pytest make the report of this phase, and of those before it that were plain. */
+static int make_really(struct pass *pass, enum phase phase)
+{
+    PyObject *held = reports_held(pass);                                                          /* owned */
+    PyObject *span = held && fuse_go_outside(OUTSIDE_BOTH) == 0 ? span_tuple(pass, phase) : NULL; /* owned */
+    PyObject *done = span ? fuse_ask("report", pass->item, held, span) : NULL;
+    int code = done ? 0 : -1;
+
+    if (done)
+        code = fuse_outside(pass, OUTSIDE_BOTH);
+    fuse.loggers_stale = true;
+    Py_XDECREF(done);
+    Py_XDECREF(held);
+    Py_XDECREF(span);
+    return code;
+}
+
+/* ---- reports that differ from plain ones in their sections and properties alone */
+
+/* What TestReport.from_item_and_call makes of item._report_sections. New. */
+static PyObject *sections_of(const struct pass *pass)
+{
+    PyObject *own = fuse_own(pass, S(_report_sections));
+    PyObject *sections = own && PyList_Check(own) ? PyList_New(0) : NULL; /* owned */
+
+    for (Py_ssize_t i = 0; sections && i < PyList_GET_SIZE(own); i++) {
+        PyObject *when;
+        PyObject *key;
+        PyObject *content;
+        PyObject *name = NULL; /* owned */
+        PyObject *pair = NULL; /* owned */
+
+        if (PyTuple_Check(PyList_GET_ITEM(own, i)) &&
+            PyArg_ParseTuple(PyList_GET_ITEM(own, i), "UUO", &when, &key, &content))
+            name = PyUnicode_FromFormat("Captured %U %U", key, when);
+        pair = name ? PyTuple_Pack(2, name, content) : NULL;
+        if (!pair || PyList_Append(sections, pair) < 0)
+            Py_CLEAR(sections);
+        Py_XDECREF(name);
+        Py_XDECREF(pair);
+    }
+    return sections;
+}
+
+static int add_sections(const struct pass *pass, PyObject *report)
+{
+    PyObject *sections = sections_of(pass);                                                       /* owned */
+    PyObject *properties = sections ? PySequence_List(fuse_own(pass, S(user_properties))) : NULL; /* owned */
+    const int code = properties && PyObject_SetAttr(report, S(sections), sections) == 0
+                         ? PyObject_SetAttr(report, S(user_properties), properties)
+                         : -1;
+
+    Py_XDECREF(sections);
+    Py_XDECREF(properties);
+    return code;
+}
+
+static int log_one(struct pass *pass, enum phase phase, bool with_sections)
+{
+    struct plain_values values = {0};
+    PyObject *report = make_values(pass, phase, &values) == 0 ? plain_new(&values) : NULL; /* owned */
+    PyObject *done = NULL;                                                                 /* owned */
+
+    if (report && (!with_sections || add_sections(pass, report) == 0))
+        done = PyObject_CallMethodOneArg(fuse.worker, S(pytest_runtest_logreport), report);
+    release_values(&values);
+    Py_XDECREF(report);
+    Py_XDECREF(done);
+    return done ? 0 : -1;
+}
+
+/* pytest's own functions alone would make the report, of a phase that has passed, and only the worker would get it. */
+static bool is_ours(const struct pass *pass)
+{
+    PyObject *properties = fuse_own(pass, S(user_properties));
+
+    return !pass->hooks->reports && !pass->marked && has_its_keywords(pass) && properties && PyList_Check(properties) &&
+           fuse_size_of(pass, S(_report_sections)) >= 0;
+}
+
+static int make_ours(struct pass *pass, enum phase phase)
+{
+    const int n_held = pass->n_held;
+    int code = reports_note(pass, phase);
+
+    if (code == 0 && !pass->reported)
+        code = fuse_tell("start", NULL, NULL);
+    pass->n_held = 0;
+    pass->reported = true;
+    for (int i = 0; code == 0 && i < n_held; i++)
+        code = log_one(pass, (enum phase)i, false);
+    return code < 0 ? -1 : log_one(pass, phase, true);
+}
+
+int reports_make(struct pass *pass, enum phase phase)
+{
+    return is_ours(pass) ? make_ours(pass, phase) : make_really(pass, phase);
 }
 
 /* Runs a hook's steps; *result: owned, what the first of them to answer has answered. 0 or -1. */
@@ -166,9 +269,7 @@ static int run_reporting(struct pass *pass, enum hooks_list which, const struct 
     while (n > 0) {
         if (exception)
             Py_CLEAR(*result);
-        if (multicall_close(open[--n].generator, result, &exception) < 0)
-            Py_XSETREF(exception, compat_take_exception());
-        Py_DECREF(open[n].generator);
+        hooks_close(&open[--n], result, &exception);
     }
     if (!exception)
         return 0;
@@ -199,10 +300,10 @@ static int send_report(struct pass *pass, PyObject *report)
 
 int reports_show(struct pass *pass, enum phase phase)
 {
-    PyObject *call = new_call_info(pass, phase); /* owned */
     struct plain_values values = {0};
-    PyObject *report = NULL;  /* owned */
-    PyObject *results = NULL; /* owned */
+    PyObject *call = make_values(pass, phase, &values) == 0 ? new_call_info(&values) : NULL; /* owned */
+    PyObject *report = NULL;                                                                 /* owned */
+    PyObject *results = NULL;                                                                /* owned */
     int code = -1;
 
     pass->values[ARG_CALL] = call;
@@ -215,8 +316,9 @@ int reports_show(struct pass *pass, enum phase phase)
         pass->n_held++;
     else if (code == 0)
         code = send_report(pass, report);
-    if (code == 0)
-        code = fuse_outside(pass, OUTSIDE_BOTH);
+    pass->unsure = true;
+    if (code == 0 && effects_sets_level())
+        code = phase_before_code(pass);
     fuse.loggers_stale = true;
     Py_XDECREF(call);
     release_values(&values);
