@@ -307,25 +307,19 @@ class Fuse:
         item.add_report_section(when, "stdout", out)
         item.add_report_section(when, "stderr", err)
 
-    def outside(self, item: pytest.Item, what: int) -> dict[str, Any]:
-        """Something was written or logged where pytest does not catch it: between two phases, in a wrapper."""
-        if what & compiled.OUTSIDE_CAPTURE and self.capturing:
+    def outside(self) -> dict[str, Any]:
+        """Something was written where pytest does not catch it: between two phases, in a wrapper."""
+        if self.capturing:
             self.capman.suspend_global_capture(in_=False)
             out, err = self.capman.read_global_capture()
             for stream, text in ((sys.stdout, out), (sys.stderr, err)):
                 stream.write(text)
                 stream.flush()
             self.capman.resume_global_capture()
-        if what & compiled.OUTSIDE_LOG and self.log_contexts:
-            self.logging.caplog_handler.reset()
-            self.logging.report_handler.reset()
         return self._streams()
 
     def logged(self, item: pytest.Item, when: str) -> None:
-        handler = self.logging.report_handler
-        item.add_report_section(when, "log", handler.stream.getvalue().strip())
-        handler.reset()
-        self.logging.caplog_handler.reset()
+        item.add_report_section(when, "log", self.logging.report_handler.stream.getvalue().strip())
 
     def reattach(self, item: pytest.Item) -> dict[str, Any]:
         """Loggers or their handlers were changed."""

@@ -33,13 +33,16 @@ static struct {
     bool pending; /* the variable is to be removed */
     enum capture capture;
     struct stream streams[2];
-    PyObject *root;        /* owned, NULL without the logging plugin */
-    PyObject *loggers;     /* owned: logging's dictionary of them */
-    PyObject *logger_type; /* owned */
-    PyObject *handlers[2]; /* owned: caplog's and the report's */
-    Py_ssize_t n_attached; /* loggers beside root that have them */
-    PyObject *level;       /* owned: of both in a phase; None: as the suite has it */
-    PyObject *root_level;  /* owned: what the root logger has in a phase then */
+    PyObject *root;          /* owned, NULL without the logging plugin */
+    PyObject *loggers;       /* owned: logging's dictionary of them */
+    PyObject *logger_type;   /* owned */
+    PyObject *handlers[2];   /* owned: caplog's and the report's */
+    Py_ssize_t n_attached;   /* loggers beside root that have them */
+    Py_ssize_t n_noted[2];   /* records of the handlers when the last phase ended */
+    Py_ssize_t text_size[2]; /* and of what their streams held */
+    bool used;               /* the handlers have something of the last phase, or of what came after it */
+    PyObject *level;         /* owned: of both in a phase; None: as the suite has it */
+    PyObject *root_level;    /* owned: what the root logger has in a phase then */
 } fx;
 
 /* ---- the environment */
@@ -330,6 +333,75 @@ static Py_ssize_t n_records(PyObject *handler)
     Py_XDECREF(records);
     PyErr_Clear();
     return n;
+}
+
+bool effects_logged_outside(void)
+{
+    return fx.root && (n_records(fx.handlers[0]) != fx.n_noted[0] || n_records(fx.handlers[1]) != fx.n_noted[1]);
+}
+
+/* How much text the handler's stream has; 0 when it cannot tell. */
+static Py_ssize_t text_size(PyObject *handler)
+{
+    PyObject *stream = PyObject_GetAttr(handler, S(stream));                   /* owned */
+    PyObject *at = stream ? PyObject_CallMethodNoArgs(stream, S(tell)) : NULL; /* owned */
+    const Py_ssize_t size = at ? PyLong_AsSsize_t(at) : -1;
+
+    Py_XDECREF(stream);
+    Py_XDECREF(at);
+    PyErr_Clear();
+    return size < 0 ? 0 : size;
+}
+
+static int cut_text(PyObject *handler, Py_ssize_t size)
+{
+    PyObject *stream = PyObject_GetAttr(handler, S(stream));                            /* owned */
+    PyObject *cut = stream ? PyObject_CallMethod(stream, "truncate", "n", size) : NULL; /* owned */
+    PyObject *at = cut ? PyObject_CallMethod(stream, "seek", "n", size) : NULL;         /* owned */
+    const int code = at ? 0 : -1;
+
+    Py_XDECREF(stream);
+    Py_XDECREF(cut);
+    Py_XDECREF(at);
+    return code;
+}
+
+int effects_drop_logged_outside(void)
+{
+    for (int i = 0; fx.root && i < 2; i++) {
+        PyObject *records = PyObject_GetAttr(fx.handlers[i], S(records)); /* owned */
+        const int code =
+            records && PyList_Check(records) ? PyList_SetSlice(records, fx.n_noted[i], PY_SSIZE_T_MAX, NULL) : -1;
+
+        Py_XDECREF(records);
+        if (code < 0 || cut_text(fx.handlers[i], fx.text_size[i]) < 0)
+            return -1;
+    }
+    fx.used = true;
+    return 0;
+}
+
+void effects_end_logs(bool used)
+{
+    fx.used = fx.used || used;
+    for (int i = 0; i < 2; i++) {
+        fx.n_noted[i] = used ? n_records(fx.handlers[i]) : 0;
+        fx.text_size[i] = used ? text_size(fx.handlers[i]) : 0;
+    }
+}
+
+int effects_begin_logs(void)
+{
+    fx.n_noted[0] = fx.n_noted[1] = 0;
+    for (int i = 0; fx.used && i < 2; i++) {
+        PyObject *done = PyObject_CallMethodNoArgs(fx.handlers[i], S(reset)); /* owned */
+
+        Py_XDECREF(done);
+        if (!done)
+            return -1;
+    }
+    fx.used = false;
+    return 0;
 }
 
 bool effects_logged(void)

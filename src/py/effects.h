@@ -42,6 +42,18 @@ bool effects_written_outside(void);
 /* A handler of a phase has records. */
 bool effects_logged(void);
 
+/* The handlers got records since the last phase ended (effects_end_logs). */
+bool effects_logged_outside(void);
+
+/* Takes those away again. -1 with an exception set. */
+int effects_drop_logged_outside(void);
+
+/* A phase ends. used: its handlers have records, which stay there until the next phase begins, as with pytest. */
+void effects_end_logs(bool used);
+
+/* A phase begins: the handlers are empty. -1 with an exception set. */
+int effects_begin_logs(void);
+
 /* Both handlers are where pytest would have attached them now, and have the levels that it would have given them. */
 bool effects_loggers_intact(void);
 

@@ -97,21 +97,13 @@ int fuse_go_outside(unsigned outside)
     return outside & OUTSIDE_LOG && effects_sets_level() ? fuse_tell("level_out", NULL, NULL) : 0;
 }
 
-int fuse_outside(struct pass *pass, unsigned outside)
+int fuse_outside(unsigned outside)
 {
-    PyObject *what;
-    int code;
-
     if (outside & OUTSIDE_LOG && effects_sets_level() && fuse_renew("level_in", NULL, NULL) < 0)
         return -1;
-    outside = (outside & OUTSIDE_CAPTURE && effects_written_outside() ? OUTSIDE_CAPTURE : 0) |
-              (outside & OUTSIDE_LOG && effects_logged() ? OUTSIDE_LOG : 0);
-    if (!outside)
-        return 0;
-    what = PyLong_FromUnsignedLong(outside); /* owned */
-    code = what ? fuse_renew("outside", pass->item, what) : -1;
-    Py_XDECREF(what);
-    return code;
+    if (outside & OUTSIDE_LOG && effects_logged_outside() && effects_drop_logged_outside() < 0)
+        return -1;
+    return outside & OUTSIDE_CAPTURE && effects_written_outside() ? fuse_renew("outside", NULL, NULL) : 0;
 }
 
 /* ---- phases */
@@ -212,7 +204,7 @@ static int call_list(struct pass *pass, enum hooks_list which)
     pass->values[ARG_LOCATION] = NULL;
     Py_XDECREF(location);
     if (code == 0)
-        code = fuse_outside(pass, OUTSIDE_BOTH);
+        code = fuse_outside(OUTSIDE_BOTH);
     return code;
 }
 
@@ -322,7 +314,7 @@ static int conclude(struct pass *pass, uint32_t index)
     Py_XDECREF(held);
     if (code > 0 && filters_warned() && take_warnings(pass) < 0)
         code = -1;
-    if (code > 0 && fuse.entered && fuse_outside(pass, OUTSIDE_LOG) < 0)
+    if (code > 0 && fuse.entered && fuse_outside(OUTSIDE_LOG) < 0)
         code = -1;
     return code;
 }

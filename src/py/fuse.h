@@ -101,7 +101,7 @@ bool fuse_is_true(PyObject *owner, PyObject *name);
 int fuse_go_outside(unsigned outside);
 
 /* After it: what was written or logged since, where pytest would not have caught it, goes where it would have gone. 0 or -1. */
-int fuse_outside(struct pass *pass, unsigned outside);
+int fuse_outside(unsigned outside);
 
 /* ---- admit.c */
 

@@ -16,7 +16,7 @@ int phase_before_code(struct pass *pass)
     if (!pass->unsure)
         return 0;
     pass->unsure = false;
-    return fuse_outside(pass, OUTSIDE_BOTH);
+    return fuse_outside(OUTSIDE_BOTH);
 }
 
 static int log_begin(struct pass *pass, enum phase phase)
@@ -27,6 +27,8 @@ static int log_begin(struct pass *pass, enum phase phase)
     if (fuse.loggers_stale && !effects_loggers_intact() && fuse_renew("reattach", pass->item, NULL) < 0)
         return -1;
     fuse.loggers_stale = false;
+    if (effects_begin_logs() < 0)
+        return -1;
     if (phase == PHASE_SETUP) {
         Py_XSETREF(pass->records, PyDict_New());
         if (!pass->records || PyDict_SetItem(pass->storage, fuse.caplog_records, pass->records) < 0)
@@ -40,8 +42,11 @@ static int log_begin(struct pass *pass, enum phase phase)
 
 static int log_end(struct pass *pass, enum phase phase)
 {
-    if (pass->ran && effects_logged() && fuse_tell("logged", pass->item, fuse.phase_texts[phase]) < 0)
+    const bool used = pass->ran && effects_logged();
+
+    if (used && fuse_tell("logged", pass->item, fuse.phase_texts[phase]) < 0)
         return -1;
+    effects_end_logs(used);
     if (phase != PHASE_TEARDOWN)
         return 0;
     if (PyDict_DelItem(pass->storage, fuse.caplog_records) < 0 ||
@@ -409,7 +414,7 @@ int phase_open(struct pass *pass, const struct step *step, struct hooks_open *op
     open->generator = hooks_open(step, pass->values);
     if (!open->generator)
         return -1;
-    return fuse_outside(pass, step->outside);
+    return fuse_outside(step->outside);
 }
 
 static int skip_step(struct pass *pass, enum phase phase, const struct step *step, struct hooks_open *open)
@@ -481,7 +486,7 @@ void phase_close(struct pass *pass, enum phase phase, struct hooks_open *open, P
         if (fuse_go_outside(open->step->outside) < 0)
             Py_XSETREF(*exception, compat_take_exception());
         end_wrapper(open, exception);
-        if (fuse_outside(pass, open->step->outside) < 0)
+        if (fuse_outside(open->step->outside) < 0)
             Py_XSETREF(*exception, compat_take_exception());
         return;
     }
@@ -496,7 +501,7 @@ static bool has_to_be_sure(struct pass *pass, enum phase phase)
 {
     if (!pass->unsure)
         return false;
-    return phase == PHASE_CALL || PyDict_GET_SIZE(pass->funcargs) || effects_logged() || has_capture_fixture();
+    return phase == PHASE_CALL || PyDict_GET_SIZE(pass->funcargs) || effects_logged_outside() || has_capture_fixture();
 }
 
 /* 0: passed, -1: the exception is set and everything that was opened is closed. */

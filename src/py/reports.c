@@ -146,7 +146,7 @@ static int make_really(struct pass *pass, enum phase phase)
     int code = done ? 0 : -1;
 
     if (done)
-        code = fuse_outside(pass, OUTSIDE_BOTH);
+        code = fuse_outside(OUTSIDE_BOTH);
     fuse.loggers_stale = true;
     Py_XDECREF(done);
     Py_XDECREF(held);

@@ -209,6 +209,73 @@ LISTENER = """
 """
 
 
+NOISY = """
+    import logging, pytest, sys
+    log = logging.getLogger("outside")
+    levels = []
+    def noise(where):
+        levels.append((where, logging.getLogger().level))
+        print("noise", where); print("noise", where, file=sys.stderr)
+        log.debug("noise %s", where); log.error("noise %s", where)
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_makereport(item, call):
+        caplog = (getattr(item, "funcargs", None) or {}).get("caplog") if call.when != "teardown" else None
+        levels.append(caplog and [caplog.text, len(caplog.get_records(call.when))])
+        noise("before the report"); outcome = yield; noise("after " + outcome.get_result().when)
+    def pytest_runtest_logreport(report):
+        if hasattr(report, "when"): noise("logreport " + report.when)
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(item):
+        noise("before the call"); yield; noise("after the call")
+    @pytest.hookimpl(hookwrapper=True, trylast=True)
+    def pytest_runtest_teardown(item):
+        print("in teardown"); log.warning("in teardown"); yield; print("after teardown")
+    def pytest_runtest_logstart(nodeid): noise("logstart")
+    def pytest_runtest_logfinish(nodeid): noise("logfinish")
+    @pytest.fixture
+    def around(): print("up"); log.info("up"); yield; print("down"); log.info("down")
+"""
+NOISY_TESTS = """
+    import json, logging, unittest, warnings, pytest
+    log = logging.getLogger("inside")
+    def test_nothing(): pass
+    def test_print(): print("inside"); log.warning("inside")
+    def test_fixture(around): pass
+    def test_capsys(capsys, around): print("caught"); assert "caught" in capsys.readouterr().out; print("left")
+    def test_late_capsys(request): request.getfixturevalue("capfd"); print("left")
+    def test_caplog(caplog): log.warning("one"); assert len(caplog.records) == 1; caplog.set_level(5)
+    def test_caplog_after(caplog): log.debug("one"); print(len(caplog.records), caplog.get_records("setup"))
+    def test_warning(): warnings.warn("w")
+    def test_root(): logging.getLogger().setLevel(logging.CRITICAL)
+    def test_root_after(): log.error("seen?"); logging.getLogger().setLevel(logging.WARNING)
+    def test_fails(around): print("inside"); assert 0
+    @pytest.mark.skip
+    def test_skipped(): pass
+    @pytest.mark.xfail
+    def test_xfails(): assert 0
+    class TestCase(unittest.TestCase):
+        def test_passes(self): print("inside")
+        def test_fails(self): assert 0
+        def test_sub(self):
+            with self.subTest(1): print("sub")
+    def test_last():
+        from conftest import levels
+        with open("levels", "w") as f: json.dump(levels, f)
+"""
+
+
+@pytest.mark.parametrize("args", [(), ("--log-level=DEBUG",), ("--capture=sys", "--log-level=INFO")], ids=str)
+def test_noise_of_others_is_no_test_s(suite, run_hasten, args):
+    """What hooks around the phases write, log and see of the loggers."""
+    folder = suite({"conftest.py": NOISY, "test_a.py": NOISY_TESTS})
+    found = []
+    for fuse in (True, False):
+        run, reports = record_hasten(run_hasten, folder, "-n1", *args, fuse=fuse)
+        found.append((reports, run.status, (folder / "levels").read_text()))
+    assert not (differences := verify.compare(found[1][0], found[0][0])), "\n".join(differences)
+    assert found[0][1:] == found[1][1:]
+
+
 WATCHER = """
     import os, pytest
     seen = []
