@@ -33,6 +33,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
         "pytest_runtest_protocol",
         "runtestprotocol",
         "call_and_report",
+        "check_interactive_exception",
         *PHASES,
         "_update_current_test_var",
         "pytest_runtest_makereport",
