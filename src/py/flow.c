@@ -17,7 +17,11 @@ static bool jumps(const struct flow_unit *unit)
 
 /* ---- who leads where */
 
-enum { SEVERAL = -1 };
+enum {
+    SEVERAL = -1,
+    HANDLER = -2, /* an exception came, wherever from */
+    MIXED = -3    /* that, or a line */
+};
 
 /* Of each unit: from which line control comes, seen through instructions without a line. */
 struct entry {
@@ -30,7 +34,7 @@ static void meet(int32_t *known, int32_t line)
     if (*known == 0 || *known == line)
         *known = line;
     else
-        *known = SEVERAL;
+        *known = *known <= HANDLER || line <= HANDLER ? MIXED : SEVERAL;
 }
 
 static void lead(const struct flow *flow, struct entry *entries, uint32_t source, uint32_t to)
@@ -88,7 +92,7 @@ static void mark_handlers(const struct flow *flow, PyCodeObject *code, struct en
         read_handler_number(&p); /* depth and lasti */
         if (target < flow->n) {
             entries[target].from = SEVERAL;
-            entries[target].carried = SEVERAL;
+            entries[target].carried = HANDLER;
         }
     }
 }
@@ -102,8 +106,6 @@ int32_t flow_trail(const struct flow *flow, int32_t line, uint32_t at)
             return unit->line;
         if (!(unit->state & FLOW_QUIET))
             return FLOW_NO_LINE;
-        if (unit->kind == FLOW_RETURN)
-            return FLOW_LEAVES;
         at = unit->kind == FLOW_JUMP ? unit->jump : unit->next;
     }
     return FLOW_NO_LINE;
@@ -137,24 +139,74 @@ static uint32_t arrival(const struct flow *flow, int32_t line, uint32_t at)
     return flow->n;
 }
 
-/* A way of a branch needs no event: the arc is proven by the LINE event where it leads, or there is none to prove. */
-static bool proven(const struct flow *flow, int32_t line, uint32_t at)
-{
-    const uint32_t to = arrival(flow, line, at);
+/* Ways into units: those of unit i come from list[first[i]] to list[first[i + 1] - 1]. */
+struct ways {
+    uint32_t *first; /* owned: this and all below are one allocation */
+    uint32_t *list;
+    uint32_t *stack; /* units that a search has still to look at */
+    uint32_t *seen;  /* the number of the last search that came to a unit */
+    uint32_t *ends;  /* what find_ends found */
+    uint32_t search;
+};
 
-    return to == flow->n || flow->units[to].from == line;
+static void visit(struct ways *ways, uint32_t *n, uint32_t at)
+{
+    if (ways->seen[at] != ways->search)
+        ways->stack[(*n)++] = at;
+    ways->seen[at] = ways->search;
 }
 
-static void prove_branches(struct flow *flow)
+/*
+ * Where a line may end that goes on at unit `at`: units of other lines, and instructions without a line that leave. What
+ * is decided between is decided by instructions without a line.
+ */
+static uint32_t find_ends(const struct flow *flow, struct ways *ways, int32_t line, uint32_t at)
+{
+    uint32_t n_ends = 0;
+    uint32_t n = 0;
+
+    ways->search++;
+    visit(ways, &n, at);
+    while (n > 0) {
+        const uint32_t here = ways->stack[--n];
+        const struct flow_unit *unit = &flow->units[here];
+
+        if ((unit->line && unit->line != line) ||
+            (!unit->line && (unit->kind == FLOW_RETURN || unit->kind == FLOW_RAISE))) {
+            ways->ends[n_ends++] = here;
+            continue;
+        }
+        if (unit->line && decides(unit))
+            continue;
+        if (jumps(unit))
+            visit(ways, &n, unit->jump);
+        if (falls(unit) && unit->next < flow->n)
+            visit(ways, &n, unit->next);
+    }
+    return n_ends;
+}
+
+/* A way of a branch needs no event: wherever it leads, it is known without that the line has ended there. */
+static bool proven(const struct flow *flow, struct ways *ways, int32_t line, uint32_t at)
+{
+    const uint32_t n = find_ends(flow, ways, line, at);
+
+    for (uint32_t i = 0; i < n; i++)
+        if (flow->units[ways->ends[i]].from != line)
+            return false;
+    return true;
+}
+
+static void prove_branches(struct flow *flow, struct ways *ways)
 {
     for (uint32_t i = 0; i < flow->n; i = flow->units[i].next) {
         struct flow_unit *unit = &flow->units[i];
 
         if (unit->kind != FLOW_BRANCH || !unit->line)
             continue;
-        if (proven(flow, unit->line, unit->next))
+        if (proven(flow, ways, unit->line, unit->next))
             unit->state |= FLOW_FALL_PROVEN;
-        if (proven(flow, unit->line, unit->jump))
+        if (proven(flow, ways, unit->line, unit->jump))
             unit->state |= FLOW_JUMP_PROVEN;
     }
 }
@@ -180,22 +232,6 @@ static void add_pair(struct flow *flow, struct pairs *pairs, struct flow_pair pa
     pairs->list[pairs->n++] = pair;
     flow->units[pair.begin].state |= FLOW_PAIRED;
     flow->units[pair.end].state |= FLOW_PAIRED;
-}
-
-/* Ways into units: those of unit i come from list[first[i]] to list[first[i + 1] - 1]. */
-struct ways {
-    uint32_t *first; /* owned: this and all below are one allocation */
-    uint32_t *list;
-    uint32_t *stack; /* units that a search has still to look at */
-    uint32_t *seen;  /* the number of the last search that came to a unit */
-    uint32_t search;
-};
-
-static void visit(struct ways *ways, uint32_t *n, uint32_t at)
-{
-    if (ways->seen[at] != ways->search)
-        ways->stack[(*n)++] = at;
-    ways->seen[at] = ways->search;
 }
 
 /*
@@ -230,19 +266,22 @@ static void pair_begins(struct flow *flow, struct ways *ways, struct pairs *pair
 static void pair_from(struct flow *flow, struct ways *ways, struct pairs *pairs, uint32_t i, uint32_t to)
 {
     const int32_t line = flow->units[i].line;
-    const uint32_t end = arrival(flow, line, to);
+    const uint32_t n = find_ends(flow, ways, line, to);
 
-    if (end < flow->n && flow->units[end].from != line)
-        pair_begins(flow, ways, pairs, i, end);
+    for (uint32_t k = 0; k < n; k++)
+        if (flow->units[ways->ends[k]].from != line)
+            pair_begins(flow, ways, pairs, i, ways->ends[k]);
 }
 
-/* Where a branch leads when something may raise before the next line. */
-static void pair_from_branch(struct flow *flow, struct pairs *pairs, int32_t line, uint32_t to)
+/* Where a branch leads when something may raise or be decided before the line ends. */
+static void pair_from_branch(struct flow *flow, struct ways *ways, struct pairs *pairs, int32_t line, uint32_t to)
 {
-    const uint32_t end = arrival(flow, line, to);
+    const uint32_t n = flow_trail(flow, line, to) == FLOW_NO_LINE ? find_ends(flow, ways, line, to) : 0;
 
-    if (end < flow->n && flow->units[end].from != line && flow_trail(flow, line, to) == FLOW_NO_LINE)
-        add_pair(flow, pairs, (struct flow_pair){.begin = to, .end = end, .line = line, .by_branch = true});
+    for (uint32_t i = 0; i < n; i++)
+        if (flow->units[ways->ends[i]].from != line)
+            add_pair(flow, pairs,
+                     (struct flow_pair){.begin = to, .end = ways->ends[i], .line = line, .by_branch = true});
 }
 
 /* Of each line, counted from the first: how many ways it has out, up to two. */
@@ -313,8 +352,8 @@ static int find_pairs(struct flow *flow, PyCodeObject *code, struct ways *ways)
         if (!unit->line || (!once && exits.to[unit->line - exits.first] != SEVERAL))
             continue;
         if (unit->kind == FLOW_BRANCH) {
-            pair_from_branch(flow, &pairs, unit->line, unit->next);
-            pair_from_branch(flow, &pairs, unit->line, unit->jump);
+            pair_from_branch(flow, ways, &pairs, unit->line, unit->next);
+            pair_from_branch(flow, ways, &pairs, unit->line, unit->jump);
         } else if (unit->kind == FLOW_JUMP)
             pair_from(flow, ways, &pairs, i, unit->jump);
         else if (falls(unit) && unit->next < flow->n && flow->units[unit->next].line != unit->line)
@@ -352,7 +391,7 @@ static int read_ways(const struct flow *flow, struct ways *ways)
 {
     const size_t n = flow->n + 2;
 
-    ways->first = calloc(5 * n, sizeof *ways->first);
+    ways->first = calloc(6 * n, sizeof *ways->first);
     if (!ways->first) {
         PyErr_NoMemory();
         return -1;
@@ -360,6 +399,7 @@ static int read_ways(const struct flow *flow, struct ways *ways)
     ways->list = ways->first + n;
     ways->stack = ways->list + 2 * n;
     ways->seen = ways->stack + n;
+    ways->ends = ways->seen + n;
     each_way(flow, ways, true);
     for (uint32_t i = 0; i < flow->n; i++)
         ways->first[i + 1] += ways->first[i];
@@ -384,11 +424,11 @@ static int analyse(struct flow *flow, PyCodeObject *code)
     for (int round = 0; round < 3; round++) /* lines are carried backwards through instructions without one */
         read_entries(flow, entries);
     for (uint32_t i = 0; i < flow->n; i++)
-        flow->units[i].from = entries[i].from > 0 ? entries[i].from : 0;
+        flow->units[i].from = flow->units[i].line ? (entries[i].from > 0 ? entries[i].from : 0) : entries[i].carried;
     free(entries);
-    prove_branches(flow);
     if (read_ways(flow, &ways) < 0)
         return -1;
+    prove_branches(flow, &ways);
     result = find_pairs(flow, code, &ways);
     free(ways.first);
     return result;
@@ -456,6 +496,18 @@ bool flow_branched(struct flow *flow, uint32_t to, const void *frame)
         needed = true;
     }
     return needed;
+}
+
+int32_t flow_line_before(const struct flow *flow, uint32_t at, const void *frame, int32_t raised)
+{
+    const struct flow_unit *unit = &flow->units[at];
+
+    if (unit->line)
+        return unit->line;
+    for (uint32_t i = 0; i < flow->n_pairs; i++)
+        if (flow->pairs[i].end == at && flow->pairs[i].frame == frame)
+            return flow->pairs[i].line;
+    return unit->from > 0 ? unit->from : unit->from <= HANDLER ? raised : 0;
 }
 
 void flow_raised(struct flow *flow, const void *frame)

@@ -52,7 +52,7 @@ enum flow_state {
 
 struct flow_unit {
     int32_t line;  /* 0: none */
-    int32_t from;  /* the only other line that this unit is entered from; 0: none known, or several */
+    int32_t from;  /* the only other line that this unit is entered from; not above 0: none known, or several */
     uint32_t next; /* unit after this instruction and its caches */
     uint32_t jump; /* of a jump or branch: its target */
     uint8_t kind;  /* enum flow_kind */
@@ -61,7 +61,7 @@ struct flow_unit {
 
 struct flow_pair {
     uint32_t begin; /* unit of a LINE event, or where a branch leads */
-    uint32_t end;   /* unit of a LINE event */
+    uint32_t end;   /* unit of a LINE event, or without a line and leaving */
     int32_t line;   /* of the begin */
     bool by_branch;
     bool proven;
@@ -98,12 +98,23 @@ bool flow_branched(struct flow *flow, uint32_t to, const void *frame);
 /* An exception has come from the frame, or into it. */
 void flow_raised(struct flow *flow, const void *frame);
 
+/* The line that has run last when the frame is at unit `at`. 0: not known. raised: in it when the last exception came. */
+int32_t flow_line_before(const struct flow *flow, uint32_t at, const void *frame, int32_t raised);
+
 /* A new context begins: nothing has been seen. */
 void flow_forget(struct flow *flow);
 
-enum { FLOW_NO_LINE = 0, FLOW_LEAVES = -1 };
+/* The instruction that begins at unit `at`, behind its EXTENDED_ARGs. */
+static inline const struct flow_unit *flow_instruction(const struct flow *flow, uint32_t at)
+{
+    while (flow->units[at].kind == FLOW_EXTENDED && flow->units[at].next < flow->n)
+        at = flow->units[at].next;
+    return &flow->units[at];
+}
 
-/* The first line other than `line` that is surely reached from unit `at`; FLOW_LEAVES, FLOW_NO_LINE. */
+enum { FLOW_NO_LINE = 0 };
+
+/* The first line other than `line` that is surely reached from unit `at`; FLOW_NO_LINE. */
 int32_t flow_trail(const struct flow *flow, int32_t line, uint32_t at);
 
 /* The largest line number in a code object's line table; 0: it has no lines. */

@@ -71,8 +71,6 @@ static const char *const quiet_names[] = {
     "STORE_FAST_LOAD_FAST",
     "STORE_FAST_STORE_FAST",
     "STORE_FAST_MAYBE_NULL",
-    "RETURN_VALUE",
-    "RETURN_CONST",
 };
 
 int flow_init(PyObject *opmap)

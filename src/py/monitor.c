@@ -325,9 +325,7 @@ static void prove_trail(const struct monitor_code *known, int32_t line, uint32_t
 {
     const int32_t to = line ? flow_trail(known->flow, line, at) : FLOW_NO_LINE;
 
-    if (to == FLOW_LEAVES)
-        prove(line, -known->first_line, known->file);
-    else if (to != FLOW_NO_LINE)
+    if (to != FLOW_NO_LINE)
         prove(line, to, known->file);
 }
 
@@ -347,6 +345,8 @@ static PyObject *on_branch(PyObject *const *args)
     begin(known);
     unit = &known->flow->units[at];
     way = (uint8_t)flow_way(known->flow, at, to);
+    if (way == FLOW_JUMP_SEEN && unit->kind != FLOW_BRANCH)
+        return done_with(known, args[0]); /* END_ASYNC_FOR (3.14) says so before it knows: see on_handled */
     start = way == FLOW_FALL_SEEN ? unit->next : unit->jump;
     needed = known->flow->units[start].state & FLOW_PAIRED && flow_branched(known->flow, start, compat_frame());
     if (!(unit->state & way)) {
@@ -362,18 +362,41 @@ static PyObject *on_branch(PyObject *const *args)
     return done_with(known, args[0]);
 }
 
+/* The line of the last exception, if it was raised in this code. */
+static int32_t raised_in(const struct monitor_code *known)
+{
+    return st.raised_in == known ? st.raised_line : 0;
+}
+
+/*
+ * The frame is left at an instruction of that line; 0: it has none. From CPython 3.14 on coverage.py goes from the last
+ * line to that line, or to -1, before it leaves.
+ */
+static void leave(const struct monitor_code *known, int32_t last, int32_t line)
+{
+    const bool goes_there = PY_VERSION_HEX >= 0x030E0000;
+
+    if (goes_there && last != line)
+        prove(last, line ? line : -1, known->file);
+    prove(goes_there ? line : last, -known->first_line, known->file);
+}
+
 /* (code, offset, value) */
 static PyObject *on_return(PyObject *const *args)
 {
     struct monitor_code *known = code_of(args[0]);
     const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
+    struct flow_unit *unit;
 
     if (!known || !known->flow || st.paused || at >= known->flow->n)
         return disabled();
     begin(known);
-    if (!(known->flow->units[at].state & FLOW_LEFT))
-        prove(known->flow->units[at].line, -known->first_line, known->file);
-    known->flow->units[at].state |= FLOW_LEFT;
+    unit = &known->flow->units[at];
+    if (!(unit->state & FLOW_LEFT))
+        leave(known, flow_line_before(known->flow, at, compat_frame(), raised_in(known)), unit->line);
+    if (!unit->line && unit->from < 0)
+        return Py_NewRef(Py_None); /* more lines than one may come before */
+    unit->state |= FLOW_LEFT;
     return done_with(known, args[0]);
 }
 
@@ -386,13 +409,9 @@ static PyObject *on_raise(PyObject *const *args)
     if (!known || !known->flow || at >= known->flow->n)
         return Py_NewRef(Py_None);
     begin(known);
-    if (known->flow->units[at].line)
-        st.raised_line = known->flow->units[at].line;
-    else if (st.raised_in != known)
-        st.raised_line = 0;
+    st.raised_line = flow_line_before(known->flow, at, compat_frame(), raised_in(known));
     st.raised_in = known;
-    if (known->flow->n_pairs)
-        flow_raised(known->flow, compat_frame());
+    flow_raised(known->flow, compat_frame());
     return Py_NewRef(Py_None);
 }
 
@@ -408,9 +427,8 @@ static PyObject *on_unwind(PyObject *const *args)
     if (known && known->flow && !st.paused && at < known->flow->n) {
         const struct flow_unit *unit = &known->flow->units[at];
 
-        if (unit->kind != FLOW_YIELD && unit->kind != FLOW_RESUME) {
-            prove(st.raised_in == known ? st.raised_line : unit->line, -known->first_line, known->file);
-        }
+        if (unit->kind != FLOW_YIELD && unit->kind != FLOW_RESUME)
+            leave(known, st.raised_in == known ? st.raised_line : unit->line, unit->line);
     }
     return Py_NewRef(Py_None);
 }
@@ -422,7 +440,7 @@ static PyObject *on_handled(PyObject *const *args)
     const uint32_t at = (uint32_t)PyLong_AsLong(args[1]) / 2;
 
     if (known && known->flow && !st.paused && at < known->flow->n) {
-        const struct flow_unit *unit = &known->flow->units[at];
+        const struct flow_unit *unit = flow_instruction(known->flow, at);
 
         prove_trail(known, st.raised_in == known ? st.raised_line : unit->line, at);
         if (unit->kind == FLOW_END_ASYNC_FOR && PyErr_GivenExceptionMatches(args[2], PyExc_StopAsyncIteration))
