@@ -5,6 +5,7 @@
 set -eu
 
 header() { printf '#include <stdarg.h>\n#include <stddef.h>\n#include <stdint.h>\n#include <setjmp.h>\n#include <%s>\n' "$1" | cc "-I${2:-/usr/include}" -E - >/dev/null 2>&1; }
+postgres_server() { command -v initdb || ls /usr/lib/postgresql/*/bin/initdb; }
 python_include() { python3 -c 'import sysconfig; print(sysconfig.get_path("include"))'; }
 
 missing=
@@ -25,6 +26,7 @@ need libsqlite3-dev header sqlite3.h
 if [ "${1:-}" = tests ]; then
     need libcmocka-dev header cmocka.h
     need tmux command -v tmux
+    need postgresql postgres_server
 fi
 need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 

@@ -12,6 +12,7 @@ static const struct cmd commands[] = {
     {"history", "the last runs of a project", cmd_history, false},
     {"slow", "the tests that take longest", cmd_slow, false},
     {"flaky", "tests whose outcome changes", cmd_flaky, false},
+    {"db", "templates and leftovers of the databases that tests use", cmd_db, false},
     {"engine", "", cmd_engine, true},
 };
 

@@ -4,9 +4,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
 
 extern char **environ;
 
@@ -41,6 +46,30 @@ static char **merged_environment(const char *const *additions)
     return merged;
 }
 
+/* -1 with errno: what is not as it was asked for. */
+static int set_log(const char *path)
+{
+    const int null = open("/dev/null", O_RDONLY);
+    const int log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+
+    if (null < 0 || log < 0)
+        return -1;
+    return dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0 ? -1 : 0;
+}
+
+static int set_person(const struct spawn_options *o)
+{
+    const gid_t group = (gid_t)o->group;
+
+    if (o->user && (setgroups(1, &group) < 0 || setgid(group) < 0 || setuid((uid_t)o->user) < 0))
+        return -1;
+#ifdef __linux__
+    if (o->ends_with_parent) /* after setuid, which would take it back */
+        prctl(PR_SET_PDEATHSIG, SIGQUIT);
+#endif
+    return 0;
+}
+
 /* Only async-signal-safe calls from here to exec. */
 static HS_NORETURN void child(const struct spawn_options *o, char **env, int report)
 {
@@ -62,7 +91,8 @@ static HS_NORETURN void child(const struct spawn_options *o, char **env, int rep
         if (o->keep[i] >= 0)
             fcntl(o->keep[i], F_SETFD, 0);
     environ = env;
-    execvp(o->argv[0], o->argv);
+    if ((!o->log || set_log(o->log) == 0) && set_person(o) == 0 && (!o->folder || chdir(o->folder) == 0))
+        execvp(o->argv[0], o->argv);
     code = errno;
     if (write(report, &code, sizeof code) < 0)
         _exit(126);

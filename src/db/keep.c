@@ -1,0 +1,437 @@
+#include "db/keep.h"
+
+#include "base/trace.h"
+#include "db/setup.h"
+#include "os/child.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { N_KINDS = 2, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 10 };
+
+struct lease {
+    char name[DB_NAME_SIZE];
+    int pid; /* who had it last; 0: nobody yet */
+};
+
+struct kind {
+    struct db *db; /* borrowed; NULL: not used */
+    const struct keep_template *template;
+    bool ready;
+    struct err err;       /* why not, when not */
+    struct str output;    /* owned: of a set-up that failed */
+    struct lease *leases; /* owned, n */
+    size_t n;
+};
+
+struct keeper {
+    const struct keep_options *options; /* borrowed */
+    struct place place;
+    char run[DB_RUN_DIGITS + 1];
+    int listener; /* owned; -1 */
+    int watched;  /* owned: becomes readable when the process ends; -1 where the kernel has no such thing */
+    struct pg pg;
+    struct sqlite sqlite;
+    struct kind kinds[N_KINDS];
+};
+
+/* ---- when to end */
+
+static volatile sig_atomic_t told_to_end;
+static int watched_pid;
+
+static void on_signal(int signal)
+{
+    (void)signal;
+    if (!told_to_end)
+        alarm(LAST_CALL_S); /* its action is the default one: nothing can keep this process for longer */
+    told_to_end = 1;
+}
+
+static bool has_ended(void)
+{
+    return told_to_end || (kill(watched_pid, 0) < 0 && errno == ESRCH);
+}
+
+static void take_signals(void)
+{
+    const struct sigaction action = {.sa_handler = on_signal};
+    static const int ending[] = {SIGTERM, SIGINT, SIGHUP};
+
+    for (size_t i = 0; i < HS_COUNT(ending); i++)
+        sigaction(ending[i], &action, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- the beginning: names and addresses, at once */
+
+static int choose_run(char run[DB_RUN_DIGITS + 1], struct err *err)
+{
+    uint32_t number;
+    const int fd = open("/dev/urandom", O_RDONLY | O_CLOEXEC);
+    const bool got = fd >= 0 && read(fd, &number, sizeof number) == (ssize_t)sizeof number;
+
+    if (fd >= 0)
+        close(fd);
+    if (!got)
+        return err_sys(err, errno, "cannot read /dev/urandom");
+    snprintf(run, DB_RUN_DIGITS + 1, "%08x", number);
+    return 0;
+}
+
+static int listen_at(struct keeper *k, struct err *err)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const int n = snprintf(address.sun_path, sizeof address.sun_path, "%.90s/control", k->place.folder);
+
+    k->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (k->listener < 0 || bind(k->listener, (struct sockaddr *)&address, sizeof address) < 0 ||
+        chmod(address.sun_path, 0600) < 0 || listen(k->listener, 1024) < 0)
+        return err_sys(err, errno, "cannot listen at '%.*s'", n, address.sun_path);
+    return 0;
+}
+
+static void add_kind(struct keeper *k, size_t at, struct db *db, const struct keep_template *template)
+{
+    k->kinds[at].db = db;
+    k->kinds[at].template = template;
+}
+
+/* What cannot be had is told to those who ask for it; the rest of the run goes on. */
+static void init_kinds(struct keeper *k)
+{
+    const struct keep_options *o = k->options;
+
+    if (o->postgres.used) {
+        struct pg_options pg = o->pg;
+
+        pg.ended = has_ended;
+        pg.server.n_workers = o->n_workers;
+        pg.server.key = o->postgres.sql || o->postgres.command ? o->postgres.key : NULL;
+        add_kind(k, 0, &k->pg.db, &o->postgres);
+        if (pg_init(&k->pg, &pg, &k->place, k->run, &k->kinds[0].err) < 0)
+            k->kinds[0].db = NULL;
+    }
+    if (o->sqlite.used) {
+        struct sqlite_options files = o->files;
+
+        files.ended = has_ended;
+        add_kind(k, 1, &k->sqlite.db, &o->sqlite);
+        if (sqlite_init(&k->sqlite, &files, &k->place, k->run, &k->kinds[1].err) < 0)
+            k->kinds[1].db = NULL;
+    }
+}
+
+static void add_facts(struct keeper *k, struct str *out)
+{
+    str_addf(out, "control %s/control\nrun %s\n", k->place.folder, k->run);
+    for (size_t i = 0; i < N_KINDS; i++) {
+        char name[DB_NAME_SIZE], url[DB_URL_SIZE];
+        char *at;
+
+        if (!k->kinds[i].db)
+            continue;
+        db_name(k->run, "WORKER", name);
+        k->kinds[i].db->provider->hand_out(k->kinds[i].db, name, url);
+        at = strstr(url, "WORKER");
+        HS_CHECK(at);
+        str_addf(out, "%s %.*s%%s%s\n", k->kinds[i].db->provider->name, (int)(at - url), url, at + strlen("WORKER"));
+    }
+    str_puts(out, "\n");
+}
+
+/* Written under another name first: who finds it finds all of it. */
+static int tell(struct keeper *k, struct err *err)
+{
+    char half[PLACE_SIZE + 16], path[PLACE_SIZE + 16];
+    struct str facts = STR_INIT;
+    const int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    FILE *f;
+    bool told;
+
+    add_facts(k, &facts);
+    snprintf(half, sizeof half, "%s/info.new", k->place.folder);
+    snprintf(path, sizeof path, "%s/info", k->place.folder);
+    f = fopen(half, "we");
+    told = f && fputs(str_text(&facts), f) >= 0;
+    told = f && fclose(f) == 0 && told && rename(half, path) == 0;
+    if (!told)
+        err_sys(err, errno, "cannot write '%s'", path);
+    else if (write(1, str_text(&facts), facts.len) < 0)
+        trace_event("db_untold"); /* whoever started us is gone; the file remains */
+    if (null >= 0) {
+        dup2(null, 1); /* who reads it waits for its end */
+        close(null);
+    }
+    str_release(&facts);
+    return told ? 0 : -1;
+}
+
+/* ---- templates */
+
+static void read_output(const char *path, struct str *out)
+{
+    FILE *f = fopen(path, "re");
+    char part[4096];
+    size_t n;
+
+    while (f && (n = fread(part, 1, sizeof part, f)) > 0 && out->len < OUTPUT_MAX)
+        str_add(out, part, n);
+    if (f)
+        fclose(f);
+}
+
+static int build(struct keeper *k, struct kind *kind, const char *url, struct err *err)
+{
+    char log[PLACE_SIZE + 16];
+    const struct setup setup = {.what = kind->template, .root = k->options->root, .log = log, .ended = has_ended};
+    struct db *db = kind->db;
+    struct err unused;
+
+    snprintf(log, sizeof log, "%s/setup.log", k->place.folder);
+    unlink(log);
+    if (setup_run(&setup, db, url, err) == 0)
+        return db->provider->template_end(db, kind->template->key, true, err);
+    read_output(log, &kind->output);
+    db->provider->template_end(db, kind->template->key, false, &unused);
+    return -1;
+}
+
+static const char *key_of(const struct kind *kind)
+{
+    return kind->template->sql || kind->template->command ? kind->template->key : NULL;
+}
+
+static void prepare(struct keeper *k, struct kind *kind)
+{
+    char url[DB_URL_SIZE];
+    int code;
+
+    if (!kind->db || has_ended())
+        return;
+    code = kind->db->provider->start(kind->db, &kind->err);
+    if (code == 0 && key_of(kind))
+        code = kind->db->provider->template_begin(kind->db, key_of(kind), url, &kind->err);
+    if (code == 0 && key_of(kind))
+        code = build(k, kind, url, &kind->err);
+    kind->ready = code >= 0;
+    trace_event("db_ready", TRACE_TEXT("kind", kind->db->provider->name), TRACE_BOOL("ok", kind->ready));
+}
+
+/* ---- leases */
+
+static struct lease *lease_of(struct kind *kind, const char *name, bool *is_new)
+{
+    for (size_t i = 0; i < kind->n; i++)
+        if (!strcmp(kind->leases[i].name, name)) {
+            *is_new = false;
+            return &kind->leases[i];
+        }
+    kind->leases = hs_realloc(kind->leases, (kind->n + 1) * sizeof *kind->leases);
+    *is_new = true;
+    kind->leases[kind->n] = (struct lease){.pid = 0};
+    snprintf(kind->leases[kind->n].name, DB_NAME_SIZE, "%s", name);
+    return &kind->leases[kind->n++];
+}
+
+/* pid 0: made before anybody asked. A database that another process had is never handed on as it is. */
+static int lease(struct keeper *k, struct kind *kind, const char *worker, int pid, bool reset, char url[DB_URL_SIZE],
+                 struct err *err)
+{
+    char name[DB_NAME_SIZE];
+    struct lease *l;
+    bool is_new;
+    int code = 0;
+
+    db_name(k->run, worker, name);
+    l = lease_of(kind, name, &is_new);
+    if (is_new)
+        code = kind->db->provider->clone(kind->db, key_of(kind), name, err);
+    else if (reset || (l->pid && l->pid != pid))
+        code = kind->db->provider->reset(kind->db, key_of(kind), name, err);
+    if (code < 0 && is_new)
+        kind->n--;
+    if (code < 0)
+        return -1;
+    l->pid = pid;
+    kind->db->provider->hand_out(kind->db, name, url);
+    return 0;
+}
+
+/* Those that workers will certainly ask for; others that ask meanwhile are not kept waiting for more than one. */
+static bool make_ahead(struct keeper *k, uint32_t at)
+{
+    char worker[16] = "main";
+    bool made = false;
+
+    if (at < k->options->n_workers)
+        snprintf(worker, sizeof worker, "gw%u", at);
+    for (size_t i = 0; i < N_KINDS; i++) {
+        struct kind *kind = &k->kinds[i];
+        char url[DB_URL_SIZE], name[DB_NAME_SIZE];
+        bool is_new = true;
+        struct err err;
+
+        if (!kind->ready || !kind->template->early || at > k->options->n_workers)
+            continue;
+        made = true;
+        db_name(k->run, worker, name);
+        for (size_t n = 0; n < kind->n; n++)
+            is_new = is_new && strcmp(kind->leases[n].name, name) != 0;
+        if (is_new && lease(k, kind, worker, 0, false, url, &err) < 0)
+            return false; /* said to the one who asks */
+    }
+    return made;
+}
+
+/* ---- requests */
+
+static void status(struct keeper *k, struct str *answer)
+{
+    struct err err;
+
+    for (size_t i = 0; i < N_KINDS; i++)
+        if (k->kinds[i].ready && k->kinds[i].db->provider->check(k->kinds[i].db, &err) < 0) {
+            str_addf(answer, "error %s\n", err.text);
+            return;
+        }
+    str_puts(answer, "ok\n");
+}
+
+static struct kind *kind_of(struct keeper *k, const char *word)
+{
+    return !strcmp(word, "postgres") ? &k->kinds[0] : !strcmp(word, "sqlite") ? &k->kinds[1] : NULL;
+}
+
+static void answer_to(struct keeper *k, const char *request, struct str *answer)
+{
+    char verb[16] = "", word[16] = "", worker[64] = "", url[DB_URL_SIZE];
+    int pid = 0;
+    struct kind *kind;
+    struct err err;
+
+    if (sscanf(request, "%15s %15s %63s %d", verb, word, worker, &pid) >= 1 && !strcmp(verb, "status")) {
+        status(k, answer);
+        return;
+    }
+    kind = kind_of(k, word);
+    if (!kind || !kind->template || pid <= 0 || (strcmp(verb, "lease") != 0 && strcmp(verb, "reset") != 0))
+        str_puts(answer, "error this run keeps no such database\n");
+    else if (!kind->ready)
+        str_addf(answer, "error %s\n%s", kind->err.text, str_text(&kind->output));
+    else if (kind->db->provider->check(kind->db, &err) < 0 ||
+             lease(k, kind, worker, pid, !strcmp(verb, "reset"), url, &err) < 0)
+        str_addf(answer, "error %s\n", err.text);
+    else
+        str_addf(answer, "ok %s\n", url);
+}
+
+/* A line; who does not send one within a second is sent away. */
+static bool read_request(int fd, char request[REQUEST_MAX])
+{
+    size_t n = 0;
+
+    while (n < REQUEST_MAX - 1) {
+        struct pollfd p = {.fd = fd, .events = POLLIN};
+        const ssize_t got = poll(&p, 1, 1000) == 1 ? read(fd, request + n, REQUEST_MAX - 1 - n) : 0;
+
+        if (got <= 0)
+            return false;
+        n += (size_t)got;
+        request[n] = '\0';
+        if (strchr(request, '\n'))
+            return true;
+    }
+    return false;
+}
+
+static void serve_one(struct keeper *k)
+{
+    const int fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC);
+    char request[REQUEST_MAX];
+    struct str answer = STR_INIT;
+
+    if (fd < 0)
+        return;
+    if (read_request(fd, request)) {
+        answer_to(k, request, &answer);
+        for (size_t at = 0; at < answer.len;) {
+            const ssize_t n = write(fd, answer.data + at, answer.len - at);
+
+            if (n <= 0)
+                break;
+            at += (size_t)n;
+        }
+    }
+    str_release(&answer);
+    close(fd);
+}
+
+static void serve(struct keeper *k)
+{
+    uint32_t ahead = 0;
+    bool more = true;
+
+    while (!has_ended()) {
+        struct pollfd polls[] = {{.fd = k->listener, .events = POLLIN}, {.fd = k->watched, .events = POLLIN}};
+        const int n = poll(polls, HS_COUNT(polls), more ? 0 : 500);
+
+        if (n > 0 && polls[1].revents)
+            return;
+        if (n > 0 && polls[0].revents)
+            serve_one(k);
+        else if (more)
+            more = make_ahead(k, ahead++);
+    }
+}
+
+/* ---- from the beginning to the end */
+
+static void release(struct keeper *k)
+{
+    for (size_t i = 0; i < N_KINDS; i++) {
+        if (k->kinds[i].db)
+            k->kinds[i].db->provider->release(k->kinds[i].db);
+        str_release(&k->kinds[i].output);
+        free(k->kinds[i].leases);
+    }
+    if (k->listener >= 0)
+        close(k->listener);
+    if (k->watched >= 0)
+        close(k->watched);
+    place_close(&k->place);
+    trace_event("db_end");
+}
+
+int keep_run(const struct keep_options *options, struct err *err)
+{
+    struct keeper k = {.options = options, .listener = -1, .watched = -1, .place = {.lock_fd = -1}};
+    int code = -1;
+
+    watched_pid = options->pid;
+    take_signals();
+    umask(077);
+    if (choose_run(k.run, err) == 0 && place_open(&k.place, options->pid, err) == 0) {
+        k.watched = child_handle(options->pid);
+        init_kinds(&k);
+        if (listen_at(&k, err) == 0 && tell(&k, err) == 0)
+            code = 0;
+    }
+    if (code == 0) {
+        place_clear(NULL, NULL);
+        for (size_t i = 0; i < N_KINDS; i++)
+            prepare(&k, &k.kinds[i]);
+        serve(&k);
+    }
+    release(&k);
+    return code;
+}

@@ -1,0 +1,20 @@
+/* pg_own.h - what pg.c and pg_list.c share. */
+#ifndef HASTEN_DB_PG_OWN_H
+#define HASTEN_DB_PG_OWN_H
+
+#include "db/pg.h"
+
+/* First halves of our advisory locks' keys: "hsR", "hsT". */
+enum { LOCK_RUN = 0x687352, LOCK_TEMPLATE = 0x687354 };
+
+/* The first column of the first row; *found false when there is none. */
+int pg_ask(struct pg *pg, const char *sql, char *value, size_t size, bool *found, struct err *err);
+int pg_try_lock(struct pg *pg, int kind, const char *number, bool *got, struct err *err);
+void pg_unlock(struct pg *pg, int kind, const char *number);
+int pg_drop_any(struct pg *pg, const char *name, struct err *err); /* a template, too; 0 when it is not there */
+
+int pg_list(struct db *db, db_entry_fn *each, void *arg, struct err *err);
+int pg_prune(struct db *db, bool all_templates, struct err *err);
+void pg_drop_own(struct pg *pg); /* this run's */
+
+#endif

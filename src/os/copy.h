@@ -1,0 +1,35 @@
+/* copy.h - copies of files and folders, by the cheapest way that the file system has; and their removal. */
+#ifndef HASTEN_COPY_H
+#define HASTEN_COPY_H
+
+#include "base/base.h"
+
+#include <sys/types.h>
+
+struct copy_owner {
+    uid_t user; /* (uid_t)-1: whoever copies */
+    gid_t group;
+};
+
+/*
+ * One regular file; `to` is replaced. Shares blocks where the file system can (reflink), else copies inside of the
+ * kernel, else by read and write. The mode goes along. 0 or -errno; no half file is left.
+ */
+int copy_file(const char *from, const char *to, const struct copy_owner *owner);
+
+/* A folder with all in it (files, folders, links) to `to`, which must not be there. 0 or -errno; what was copied stays. */
+int copy_tree(const char *from, const char *to, const struct copy_owner *owner);
+
+/* rm -rf; links are not followed. 0 (also when nothing is there) or -errno of the first that could not be removed. */
+int copy_remove(const char *path);
+
+/* Bytes of all files below path. */
+uint64_t copy_size(const char *path);
+
+/* The folder lies in a file system that shares blocks between files (FICLONE works). */
+bool copy_shares_blocks(const char *folder);
+
+/* Makes path and the folders above it that are missing, mode 0777 less umask. 0 or -errno. */
+int copy_make_folders(const char *path, mode_t mode);
+
+#endif

@@ -1,0 +1,266 @@
+#include "harness.h"
+
+#include "db/sqlite.h"
+#include "os/copy.h"
+
+#include <errno.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *folder;
+static struct place place;
+static struct err err;
+
+static int make_folder(void **state)
+{
+    (void)state;
+    folder = scratch_make();
+    setenv("TMPDIR", folder, 1);
+    setenv("XDG_CACHE_HOME", folder, 1);
+    unsetenv("XDG_RUNTIME_DIR");
+    place.lock_fd = -1;
+    return place_open(&place, (int)getpid(), &err);
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    place_close(&place);
+    unsetenv("TMPDIR");
+    scratch_remove(folder);
+    return 0;
+}
+
+static void run_sql(struct sqlite3 *db, const char *sql)
+{
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+static int number(const char *path, const char *sql)
+{
+    struct sqlite3 *db;
+    sqlite3_stmt *stmt;
+    int value = -1;
+
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) == SQLITE_OK && sqlite3_step(stmt) == SQLITE_ROW)
+        value = sqlite3_column_int(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return value;
+}
+
+static void begin(struct sqlite *s, const char *file)
+{
+    const struct sqlite_options options = {.file = file};
+
+    assert_int_equal(sqlite_init(s, &options, &place, "01234567", &err), 0);
+    if (sqlite_provider.start(&s->db, &err) < 0)
+        fail_msg("%s", err.text);
+}
+
+/* Its last transaction is in the -wal file only, as its writer still has it open. */
+static void test_a_wal_that_is_not_checkpointed_is_in_the_copy(void **state)
+{
+    char path[256], clone[DB_URL_SIZE];
+    struct sqlite3 *writer;
+    struct sqlite s;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/app.db", folder);
+    assert_int_equal(sqlite3_open(path, &writer), SQLITE_OK);
+    run_sql(writer, "PRAGMA journal_mode = WAL; CREATE TABLE t(x); INSERT INTO t VALUES (41)");
+    begin(&s, path);
+    assert_int_equal(sqlite_provider.clone(&s.db, NULL, "a", &err), 0);
+    run_sql(writer, "UPDATE t SET x = 42");
+    sqlite3_close(writer);
+    sqlite_provider.hand_out(&s.db, "a", clone);
+    assert_int_equal(number(clone, "SELECT x FROM t"), 41);
+    sqlite_provider.release(&s.db);
+}
+
+/* The journal of a writer that died in mid-transaction lies beside the file: what it had written is taken back. */
+static int die_in_a_transaction(void *path)
+{
+    struct sqlite3 *db;
+
+    CHILD_CHECK(sqlite3_open(path, &db) == SQLITE_OK);
+    CHILD_CHECK(sqlite3_exec(db,
+                             "PRAGMA cache_size = 1; CREATE TABLE t(x); INSERT INTO t VALUES (1); BEGIN; "
+                             "UPDATE t SET x = 2; CREATE TABLE big AS WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL "
+                             "SELECT i + 1 FROM c WHERE i < 5000) SELECT i, hex(randomblob(100)) AS b FROM c",
+                             NULL, NULL, NULL) == SQLITE_OK);
+    _exit(0);
+}
+
+static void test_a_hot_journal_is_played_back(void **state)
+{
+    char path[256], journal[272], clone[DB_URL_SIZE];
+    struct sqlite s;
+
+    (void)state;
+    snprintf(path, sizeof path, "%s/hot.db", folder);
+    snprintf(journal, sizeof journal, "%s-journal", path);
+    assert_int_equal(child_run(die_in_a_transaction, path), 0);
+    assert_int_equal(access(journal, F_OK), 0);
+    begin(&s, path);
+    assert_int_equal(sqlite_provider.clone(&s.db, NULL, "a", &err), 0);
+    sqlite_provider.hand_out(&s.db, "a", clone);
+    assert_int_equal(number(clone, "SELECT x FROM t"), 1);
+    assert_int_equal(number(clone, "SELECT count(*) FROM sqlite_master"), 1);
+    sqlite_provider.release(&s.db);
+}
+
+static void test_clones_are_apart_and_reset_brings_the_template_back(void **state)
+{
+    char url[DB_URL_SIZE], file[256];
+    struct str command = STR_INIT;
+    struct sqlite s;
+    FILE *f;
+
+    (void)state;
+    snprintf(file, sizeof file, "%s/schema.sql", folder);
+    f = fopen(file, "w");
+    fputs("CREATE TABLE t(x); INSERT INTO t VALUES (7);", f);
+    fclose(f);
+    begin(&s, NULL);
+    assert_int_equal(sqlite_provider.template_begin(&s.db, "ab12", url, &err), 0);
+    assert_int_equal(sqlite_provider.fill(&s.db, url, file, &command, &err), 0);
+    assert_int_equal(sqlite_provider.template_end(&s.db, "ab12", true, &err), 0);
+    assert_int_equal(sqlite_provider.template_begin(&s.db, "ab12", url, &err), 1);
+    assert_int_equal(sqlite_provider.clone(&s.db, "ab12", "a", &err), 0);
+    assert_int_equal(sqlite_provider.clone(&s.db, "ab12", "b", &err), 0);
+    sqlite_provider.hand_out(&s.db, "a", url);
+    number(url, "UPDATE t SET x = 8 RETURNING x");
+    assert_int_equal(number(url, "SELECT x FROM t"), 8);
+    assert_int_equal(sqlite_provider.reset(&s.db, "ab12", "a", &err), 0);
+    assert_int_equal(number(url, "SELECT x FROM t"), 7);
+    sqlite_provider.hand_out(&s.db, "b", url);
+    assert_int_equal(number(url, "SELECT x FROM t"), 7);
+    sqlite_provider.release(&s.db);
+}
+
+static void test_wrong_sql_is_said_and_leaves_no_template(void **state)
+{
+    char url[DB_URL_SIZE], file[256];
+    struct str command = STR_INIT;
+    struct sqlite s;
+    FILE *f;
+
+    (void)state;
+    snprintf(file, sizeof file, "%s/wrong.sql", folder);
+    f = fopen(file, "w");
+    fputs("CREATE TABLE t(x); INSERT INTO nowhere VALUES (7);", f);
+    fclose(f);
+    begin(&s, NULL);
+    assert_int_equal(sqlite_provider.template_begin(&s.db, "ab13", url, &err), 0);
+    assert_int_equal(sqlite_provider.fill(&s.db, url, file, &command, &err), -1);
+    assert_non_null(strstr(err.text, "no such table: nowhere"));
+    assert_int_equal(sqlite_provider.template_end(&s.db, "ab13", false, &err), 0);
+    assert_int_equal(access(url, F_OK), -1);
+    assert_int_equal(sqlite_provider.template_begin(&s.db, "ab13", url, &err), 0);
+    sqlite_provider.template_end(&s.db, "ab13", false, &err);
+    sqlite_provider.release(&s.db);
+}
+
+/* ---- folders */
+
+static void test_a_copied_tree_is_the_same_tree(void **state)
+{
+    char from[256], to[256], path[512], target[64] = "";
+    struct stat st;
+    FILE *f;
+
+    (void)state;
+    snprintf(from, sizeof from, "%s/from/deep/er", folder);
+    snprintf(to, sizeof to, "%s/to", folder);
+    assert_int_equal(copy_make_folders(from, 0755), 0);
+    snprintf(path, sizeof path, "%s/file", from);
+    f = fopen(path, "w");
+    for (int i = 0; i < 100000; i++)
+        fprintf(f, "%d\n", i);
+    fclose(f);
+    assert_int_equal(chmod(path, 0640), 0);
+    snprintf(path, sizeof path, "%s/link", from);
+    assert_int_equal(symlink("file", path), 0);
+    snprintf(from, sizeof from, "%s/from", folder);
+    assert_int_equal(copy_tree(from, to, NULL), 0);
+    assert_true(copy_size(to) == 588890);
+    snprintf(path, sizeof path, "%s/deep/er/file", to);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0640);
+    snprintf(path, sizeof path, "%s/deep/er/link", to);
+    assert_int_equal(readlink(path, target, sizeof target - 1), 4);
+    assert_int_equal(copy_tree(from, to, NULL), -EEXIST);
+    assert_int_equal(copy_remove(to), 0);
+    assert_int_equal(access(to, F_OK), -1);
+    assert_int_equal(copy_remove(to), 0);
+}
+
+static int die_with_a_place(void *arg)
+{
+    struct place own = {.lock_fd = -1};
+    struct err wrong;
+
+    CHILD_CHECK(place_open(&own, 1, &wrong) == 0);
+    CHILD_CHECK(place_add(&own, arg, &wrong) == 0);
+    CHILD_CHECK(mkdir(arg, 0700) == 0);
+    _exit(0);
+}
+
+static void count(void *arg, const char *path)
+{
+    (void)path;
+    (*(int *)arg)++;
+}
+
+static void test_what_a_dead_keeper_left_is_cleared_away_and_nothing_else(void **state)
+{
+    char elsewhere[256];
+    int n = 0;
+
+    (void)state;
+    snprintf(elsewhere, sizeof elsewhere, "%s/hasten-data", folder);
+    assert_int_equal(child_run(die_with_a_place, elsewhere), 0);
+    assert_int_equal(access(elsewhere, F_OK), 0);
+    place_clear(count, &n);
+    assert_int_equal(n, 1); /* the one of this process is locked */
+    assert_int_equal(place_clear(NULL, NULL), 1);
+    assert_int_equal(access(elsewhere, F_OK), -1);
+    assert_int_equal(access(place.folder, F_OK), 0);
+    assert_int_equal(place_clear(NULL, NULL), 0);
+}
+
+static void test_a_folder_that_others_may_write_to_is_refused(void **state)
+{
+    char base[256];
+    struct place other = {.lock_fd = -1};
+
+    (void)state;
+    snprintf(base, sizeof base, "%s/hasten-db-%u", folder, (unsigned)geteuid());
+    assert_int_equal(chmod(base, 0777), 0);
+    assert_int_equal(place_open(&other, 2, &err), -1);
+    assert_non_null(strstr(err.text, "is not a folder of this user alone"));
+    assert_int_equal(chmod(base, 0711), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_a_wal_that_is_not_checkpointed_is_in_the_copy, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_a_hot_journal_is_played_back, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_clones_are_apart_and_reset_brings_the_template_back, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_wrong_sql_is_said_and_leaves_no_template, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_a_copied_tree_is_the_same_tree, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_what_a_dead_keeper_left_is_cleared_away_and_nothing_else, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_a_folder_that_others_may_write_to_is_refused, make_folder, remove_folder),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
