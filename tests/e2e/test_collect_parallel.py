@@ -169,7 +169,8 @@ def test_a_file_that_ends_collection(name: str, text: str, pair: Callable[..., P
         env = COLLECTORS | {"HASTEN_TRACE": str(trace)}
         plain, own = twins.run(env=env, workers=("-n", "3", f"--collect={collect}"))
         assert own.status == plain.status, f"{plain.raw}\n{own.raw}\n{trace.read_text()}"
-        said[collect] = [line for line in own.text().splitlines() if not line.startswith("hasten: ")]
+        lines = own.text().splitlines()
+        said[collect] = [line.strip("=! ") for line in lines if not line.startswith("hasten: ")]
     assert said[PARALLEL] == said[ONCE]
     events = [json.loads(line) for line in trace.read_text().splitlines() if '"ev":"collect"' in line]
     assert [event["how"] for event in events] == [ONCE, *ANEW]

@@ -18,9 +18,43 @@ SUITES = Path(__file__).parent.parent / "suites"
 sys.path.append(str(SUITES))
 
 from generator import Suite, make  # noqa: E402
-from generator.differential import Stage, check, modes_of  # noqa: E402
+from generator.differential import Mode, Stage, check, modes_of  # noqa: E402
+from generator.suite import with_copies  # noqa: E402
 
 SEEDS = range(50)
+# Of suites whose modules do not depend on each other.
+APART = (
+    0,
+    2,
+    5,
+    6,
+    15,
+    19,
+    20,
+    22,
+    23,
+    24,
+    26,
+    27,
+    37,
+    38,
+    42,
+    46,
+    52,
+    53,
+    54,
+    56,
+    62,
+    68,
+    69,
+    70,
+    74,
+    77,
+    78,
+    84,
+    86,
+    93,
+)
 FOUND = sorted(path.parent for path in (SUITES / "found").glob("*/suite.json"))
 
 
@@ -41,6 +75,21 @@ def same(stage: Stage, suite: Suite, seed: int, modes: int, open_too: bool = Fal
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_random_suite_is_as_with_pytest(stage: Stage, seed: int) -> None:
     same(stage, make(seed), seed, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("recorded", [True, False], ids=["records", "text"])
+@pytest.mark.parametrize("seed", APART)
+def test_what_several_collect_is_as_with_pytest(stage: Stage, seed: int, recorded: bool) -> None:
+    """Copies of modules meet where modules do not (a cache, a session fixture): one collector shows that, too."""
+    suite = with_copies(make(seed), 2)
+    if not recorded and any(".subTest(" in text for text in suite.files.values()):
+        pytest.skip("known.is_letters() needs records")
+    (verdict,) = check(stage, suite, [Mode(3, recorded=recorded, collectors=3)])
+    if verdict.found:
+        (once,) = check(stage, suite, [Mode(3, recorded=recorded)])
+        left = {(d.field, d.key) for d in verdict.found} - {(d.field, d.key) for d in once.found}
+        assert not left, f"differs: {verdict.mode}\n{verdict.other.output[-3000:]}"
 
 
 @pytest.mark.parametrize("folder", FOUND, ids=lambda folder: folder.name)
