@@ -55,7 +55,8 @@ class Doubt(Exception):  # noqa: N818
 def foreign_hook(config: pytest.Config) -> str:
     """A hook of a plugin or conftest that must see all tests together, or ''."""
     for name in WHOLE:
-        for impl in getattr(config.hook, name).get_hookimpls():
+        hook = getattr(config.pluginmanager.hook, name)  # config.hook wraps some of them up to pytest 8
+        for impl in hook.get_hookimpls():
             module = getattr(impl.function, "__module__", None) or ""
             if not module.startswith(("_pytest.", "hasten.")) and (module, name) not in EACH_ALONE:
                 return f"{name} of {impl.plugin_name}"
@@ -84,7 +85,7 @@ def once_reason(config: pytest.Config) -> str:
         return "coverage is measured"
     if any(together.loaded(config, *plugins) for plugins, _rule in together.RULES):
         return "a plugin makes tests depend on each other"
-    scheduler = getattr(config.hook, "pytest_xdist_make_scheduler", None)
+    scheduler = getattr(config.pluginmanager.hook, "pytest_xdist_make_scheduler", None)
     if scheduler is not None and scheduler.get_hookimpls():
         return "pytest_xdist_make_scheduler"
     if warning_log() is None:

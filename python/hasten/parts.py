@@ -44,19 +44,17 @@ class _Off(Exception):  # noqa: N818
 def begin(config: pytest.Config, template: Any) -> Parts | None:
     """Before collection: decides, says so in the trace, and installs what several processes need."""
     wanted = config.getoption("collect", "once")
-    why = "asked for" if wanted == "once" else once_reason(config)
-    if not why:
-        worth, why = (True, "asked for") if wanted == "parallel" else pays(config)
-        plan = Split.make(config, n_most()) if worth else None
-        if plan is not None and plan.n > 1:
-            parts = Parts(config, template, plan, why)
-            config.pluginmanager.register(parts, "hasten-parts")
-            state.parts = parts
-            return parts
-        if plan is not None:
-            why = "too few files or cores"
+    worth, why = pays(config) if wanted == "auto" else (wanted == "parallel", "asked for")
+    reason = once_reason(config) if worth else ""
+    plan = Split.make(config, n_most()) if worth and not reason else None
+    if plan is not None and plan.n > 1:
+        parts = Parts(config, template, plan, why)
+        config.pluginmanager.register(parts, "hasten-parts")
+        state.parts = parts
+        return parts
+    why = reason or ("too few files or cores" if plan is not None else why)
     tell(_native.WIRE_COLLECT_ONCE, why)
-    if wanted == "parallel":
+    if wanted == "parallel" and not state.late:  # else the supervisor has said it
         template.notes.append(f"tests were collected by one process: {why}")
     return None
 
