@@ -414,6 +414,20 @@ def test_a_worker_that_crashes_is_replaced_from_where_its_tests_are(
     assert [event["how"] for event in run.events("collect")] == [PARALLEL]
 
 
+@pytest.mark.parametrize("name", ["test_00.py", "test_07.py"], ids=["template", "beside"])
+def test_killing_a_process_that_has_collected_loses_no_result(
+    name: str, suite: Callable[..., Path], run_hasten: Callable[..., Run]
+) -> None:
+    """A test kills the process that its worker was forked from: the template, or one that collected beside it."""
+    kills = "import os\ndef test_kills(): os.kill(os.getppid(), 9)\n"
+    files = FILES | {"pytest.ini": INI, "test_03.py": "def test_passes(): pass\n"}
+    folder = suite(files | {name: kills + "def test_after(): pass\n"})
+    run = run_hasten(folder, "-n", "3", "--collect=parallel", env=COLLECTORS, timeout=90).no_traceback_of_ours()
+    cases = [(case.file, case.name) for case in run.cases() if case.name]
+    assert len(cases) == len(set(cases)) == 6 * 7 + 1 + 2, run.describe()
+    assert run.status == 0, run.describe()
+
+
 def test_a_part_with_much_left_gets_a_worker_more(suite: Callable[..., Path], run_hasten: Callable[..., Run]) -> None:
     """Half of the files are over at once; who ran them helps with the others."""
     slow = "import time, pytest\n@pytest.mark.parametrize('i', range(12))\ndef test_s(i): time.sleep(0.1)\n"
