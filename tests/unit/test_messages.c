@@ -124,6 +124,78 @@ static void test_what_needs_a_configured_run_is_dropped_before_it(void **state)
     close_play(&play);
 }
 
+static void say_parts(struct play *play, uint64_t n, uint32_t first, uint32_t second)
+{
+    const uint32_t of[] = {first, second};
+    const int fd = shm_create("parts", 0);
+
+    assert_int_equal(write(fd, of, sizeof of), sizeof of);
+    assert_int_equal(say(play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_PARTS, .a = n}, "", fd), 0);
+    close(fd);
+}
+
+static void test_each_part_gets_a_worker_of_its_own(void **state)
+{
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    play.run.n_workers = 2;
+    say_parts(&play, 3, 2, 0);
+    assert_int_equal(play.run.n_parts, 3);
+    collect(&play);
+    assert_int_equal(play.run.workers[0].part, 0);
+    assert_int_equal(play.run.workers[1].part, 2);
+    assert_int_equal(range_left(&segment_slot(&play.run.segment, 0)->range), 1);
+    assert_int_equal(range_left(&segment_slot(&play.run.segment, 1)->range), 1);
+    say_parts(&play, 2, 0, 1); /* the tests are known: too late */
+    assert_int_equal(play.run.n_parts, 3);
+    close_play(&play);
+}
+
+static void test_a_part_waits_where_there_are_more_parts_than_workers(void **state)
+{
+    const int fd = make_catalog();
+    struct play play;
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    play.run.n_workers = 1;
+    say_parts(&play, 2, 0, 1);
+    assert_int_equal(say(&play, FROM_TEMPLATE, (struct chan_msg){.type = WIRE_CATALOG}, "", fd), 0);
+    close(fd);
+    assert_int_equal(play.run.n_used, 1);
+    assert_true(play.run.parts[1].waits);
+    atomic_store(&segment_slot(&play.run.segment, 0)->n_done, 1);
+    play.run.workers[0].node_down = true;
+    pool_reap(&play.run, 0, 0);
+    assert_int_equal(play.run.n_used, 2);
+    assert_int_equal(play.run.workers[1].part, 1);
+    assert_false(play.run.parts[1].waits);
+    close_play(&play);
+}
+
+static void test_parts_that_cannot_be_end_the_run_with_a_message(void **state)
+{
+    struct chan_msg msg = {.type = WIRE_CATALOG};
+    const int fd = make_catalog();
+    struct play play;
+    struct err err = {0};
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    play.run.n_workers = 2;
+    say_parts(&play, 2, 0, 7);
+    assert_int_equal(chan_send(play.template, &msg, "", 0, fd), 0);
+    assert_int_equal(messages_drain(&play.run, &play.run.template.chan, FROM_TEMPLATE, 0, &err), -1);
+    assert_string_equal(err.text, "test 1 was collected in part 7 of 2");
+    close(fd);
+    close_play(&play);
+}
+
 static void test_only_who_may_say_it_is_heard(void **state)
 {
     struct play play;
@@ -315,6 +387,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_needs_a_configured_run_is_dropped_before_it),
+        cmocka_unit_test(test_each_part_gets_a_worker_of_its_own),
+        cmocka_unit_test(test_a_part_waits_where_there_are_more_parts_than_workers),
+        cmocka_unit_test(test_parts_that_cannot_be_end_the_run_with_a_message),
         cmocka_unit_test(test_only_who_may_say_it_is_heard),
         cmocka_unit_test(test_no_message_makes_us_signal_everybody),
         cmocka_unit_test(test_a_damaged_catalog_ends_the_run_with_a_message),
