@@ -139,7 +139,9 @@ def cov(request: pytest.FixtureRequest) -> Any:
 def install(parser: pytest.Parser, manager: pytest.PytestPluginManager) -> None:
     """Called while options are added, before or after pytest-cov was loaded."""
     autoload = not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") and "--disable-plugin-autoload" not in sys.argv
-    loads_itself = autoload and importlib.util.find_spec(NAME) is not None
+    told = [*sys.argv, os.environ.get("PYTEST_PLUGINS", ""), os.environ.get("PYTEST_ADDOPTS", "")]
+    named = any(NAME in text and f"no:{NAME}" not in text for text in told)
+    loads_itself = (autoload or named) and importlib.util.find_spec(NAME) is not None
     if not loads_itself and not manager.has_plugin(NAME) and not manager.is_blocked(NAME):
         manager.register(sys.modules[__name__], NAME)
     manager.register(Place(parser), "hasten-cov")
@@ -152,7 +154,7 @@ def is_asked_for(config: pytest.Config) -> bool:
     known = config.known_args_namespace
     if not hasattr(known, "cov_source"):
         if state.wants_coverage:
-            raise pytest.UsageError("hasten cov: pytest-cov is switched off (-p no:pytest_cov), and so is coverage")
+            raise pytest.UsageError("hasten cov: pytest-cov is switched off (-p no:pytest_cov?), and so is coverage")
         return False
     if state.wants_coverage and not known.cov_source:
         known.cov_source = [True]

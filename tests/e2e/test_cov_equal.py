@@ -358,7 +358,7 @@ def test_a_killed_worker_loses_no_more_than_its_own(suite: Suite, engine: str) -
     assert run.status == 1, run.text()
     missing = set(run.files()["thing.py"]["missing_lines"])
     assert not missing & {1, 2, 4, 6}, run.text()
-    if "hasten's collector" in run.out:
+    if "coverage: hasten's collector" in run.out:
         assert missing == set(), "the collector's memory is not the worker's"
     else:
         assert "coverage: failed workers" in run.out

@@ -117,11 +117,11 @@ def test_the_heading_names_the_interpreter(suite: Suite) -> None:
 # ---- whether it is pytest-cov's option or ours
 
 
-@pytest.mark.parametrize("loaded", ["by itself", "not at all", "by -p"])
+@pytest.mark.parametrize("loaded", ["by itself", "not at all", "pytest_cov", "pytest_cov.plugin"])
 def test_it_does_not_matter_whether_pytest_cov_is_loaded(suite: Suite, loaded: str) -> None:
     folder = suite(FILES)
     env = {} if loaded == "by itself" else {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    args = ("-p", "pytest_cov") if loaded == "by -p" else ()
+    args = ("-p", loaded) if "_" in loaded else ()
     plain = measured.plainly(folder, "--cov=pkg", measured.REPORT)
     run = measured.hasten(folder, *args, "--cov=pkg", measured.REPORT, "-n2", env=env)
     assert run.status == 0, run.text()
