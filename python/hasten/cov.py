@@ -91,6 +91,7 @@ class Controller:
         self.monitor: Any = None  # the module, in a run of that engine
         self.reason = ""  # why the engine is coverage.py's own
         self.started = False
+        self.for_subprocesses: set[str] = set()  # variables by which Python processes measure themselves (patch =)
         self.recorded: list[warnings.WarningMessage] = []
         self.from_workers: list[dict[str, Any]] = []
         self.lost: list[str] = []  # workers that have left no data
@@ -136,11 +137,13 @@ class Controller:
         self._choose_engine()
         self._keep_own_forks()
         leave = os._exit
+        before = set(os.environ)
         if self.monitor is not None:
             self.monitor.start(self.cov, self.contexts)
         else:
             self.cov.config.core = self.cov.config.core or "ctrace"
             self.cov.start()
+        self.for_subprocesses = set(os.environ) - before
         self._keep_own_exit(leave)
         os.register_at_fork(after_in_child=self._go_on_in_fork)
         self.started = True

@@ -6,12 +6,16 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterable
 
 import pytest
 
 
-def start_supervisor() -> tuple[int, int, int]:
-    """This side's descriptors: the channels of reporter and template, and a pipe that ends with the supervisor."""
+def start_supervisor(args: Iterable[str]) -> tuple[int, int, int]:
+    """This side's descriptors: the channels of reporter and template, and a pipe that ends with the supervisor.
+
+    args: pytest's, for processes that the supervisor starts later.
+    """
     from hasten.__main__ import find_program
     from hasten.plugin import state
 
@@ -22,12 +26,14 @@ def start_supervisor() -> tuple[int, int, int]:
     life, held = os.pipe()
     theirs = [*(pair[1].detach() for pair in pairs), held]
     environment = {**os.environ, "HASTEN_PYTHON": sys.executable}
+    for name in state.cov.for_subprocesses if state.cov else ():  # ours have a part in this run
+        environment.pop(name, None)
     kept = theirs
     if state.hits >= 0:  # coverage is measured already
         environment["HASTEN_HITS"] = str(state.hits)
         kept = [*theirs, state.hits]
     process = subprocess.Popen(
-        [program, "engine", ",".join(map(str, theirs))],
+        [program, "engine", ",".join(map(str, theirs)), *args],
         pass_fds=kept,
         env=environment,
         stdin=subprocess.DEVNULL,

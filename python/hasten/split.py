@@ -60,7 +60,9 @@ def _connect(config: pytest.Config) -> None:
         return
     from hasten import launch
 
-    state.reporter_chan, state.template_chan, state.life = launch.start_supervisor()
+    state.reporter_chan, state.template_chan, state.life = launch.start_supervisor(
+        [os.fspath(arg) for arg in config.invocation_params.args]
+    )
 
 
 def before_conftests(config: pytest.Config) -> None:

@@ -290,13 +290,14 @@ int cmd_engine(int argc, char **argv)
     int template;
     int life; /* stays open for as long as this process lives: its other end tells the template */
 
-    if (argc != 1 || sscanf(argv[0], "%d,%d,%d", &reporter, &template, &life) != 3)
+    if (argc < 1 || sscanf(argv[0], "%d,%d,%d", &reporter, &template, &life) != 3)
         return cmd_fail(CMD_USAGE, "'engine' is started by pytest --hasten only");
     fcntl(reporter, F_SETFD, FD_CLOEXEC);
     fcntl(template, F_SETFD, FD_CLOEXEC);
     fcntl(life, F_SETFD, FD_CLOEXEC);
     return run(&(struct run_options){.python = getenv("HASTEN_PYTHON"),
-                                     .pytest_args = (char *const[]){NULL},
+                                     .pytest_args = argv + 1,
+                                     .n_pytest_args = (size_t)argc - 1,
                                      .seed = seed(),
                                      .reporter_chan = reporter,
                                      .template_chan = template},

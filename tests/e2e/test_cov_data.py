@@ -131,21 +131,38 @@ def test_a_data_folder_that_is_gone_when_the_run_ends_is_said(suite: Suite) -> N
         assert "Traceback" not in run.err + run.out
 
 
+STARTS_TOOL = {
+    ".coveragerc": "[run]\npatch = subprocess\nbranch = True\nsource = .\n",
+    "tool.py": "import sys\nif sys.argv[1] == 'a':\n    x = 1\nelse:\n    x = 2\n",
+    "test_a.py": """
+        import subprocess, sys
+
+        def test_a(): subprocess.run([sys.executable, "tool.py", "a"], check=True)
+        def test_b(): subprocess.run([sys.executable, "tool.py", "b"], check=True)
+    """,
+}
+
+
+def test_processes_of_ours_are_no_subprocesses_of_the_suite(suite: Suite) -> None:
+    """`pytest --hasten` starts the program with an environment that tells Python to measure by itself."""
+    own = """
+        import coverage
+
+        def test_one_measures():
+            assert coverage.process_startup.__dict__.get("coverage") is None
+    """
+    folder = suite(STARTS_TOOL | {"test_b.py": own})
+    command = [str(Path(sys.executable).with_name("pytest")), "--hasten=2", "--start=spawn", "-p", "no:cacheprovider"]
+    run = measured.execute(folder, [*command, "--cov", measured.REPORT])
+    assert run.status == 0, run.text()
+    assert run.files()["tool.py"]["missing_lines"] == []
+    assert run.left() == [".coverage"]
+
+
 @pytest.mark.parametrize("engine", measured.ENGINES)
 @pytest.mark.parametrize("variant", ["n2", "early", "spawn", "one"])
 def test_subprocesses_with_coverages_patch(suite: Suite, engine: str, variant: str) -> None:
-    folder = suite(
-        {
-            ".coveragerc": "[run]\npatch = subprocess\nbranch = True\nsource = .\n",
-            "tool.py": "import sys\nif sys.argv[1] == 'a':\n    x = 1\nelse:\n    x = 2\n",
-            "test_a.py": """
-                import subprocess, sys
-
-                def test_a(): subprocess.run([sys.executable, "tool.py", "a"], check=True)
-                def test_b(): subprocess.run([sys.executable, "tool.py", "b"], check=True)
-            """,
-        }
-    )
+    folder = suite(STARTS_TOOL)
     plain = measured.plainly(folder, "--cov", measured.REPORT)
     run = measured.hasten(folder, "--cov", measured.REPORT, *measured.VARIANTS[variant], env=measured.ENGINES[engine])
     assert run.status == 0, run.text()
