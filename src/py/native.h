@@ -23,5 +23,6 @@ extern PyMethodDef collector_methods[]; /* collector.c: what was there before th
 extern PyMethodDef monitor_methods[];   /* monitor.c: coverage by events of sys.monitoring */
 extern PyMethodDef covered_methods[];   /* covered.c: what it collected, for coverage.py */
 extern PyMethodDef collect_methods[];   /* collect.c: caches and items of collection */
+extern PyMethodDef importwatch_methods[]; /* importwatch.c: what imports cost */
 
 #endif

@@ -1,0 +1,68 @@
+/*
+ * importwatch.h - what every import of this process costs, who asked for it and where: `hasten imports`.
+ *
+ * The interpreter looks _frozen_importlib._find_and_load up by name for every module that is not there yet: by statement,
+ * import_module, as a parent, or a lazy one made real. A C function stands in its place, and others around the phases.
+ * builtins.__import__ is replaced too, for the edges to modules that are there; each place is looked at once.
+ *
+ * A span is one load or one phase of a load; spans of a thread are nested. What a span took less what spans inside of it
+ * took, and less the collector, is its own.
+ */
+#ifndef HASTEN_IMPORTWATCH_H
+#define HASTEN_IMPORTWATCH_H
+
+#include "py/compat.h"
+
+#include "imports/log.h"
+
+struct span {
+    struct span *outer; /* of the same thread */
+    PyObject *name;     /* borrowed from the caller; NULL: a phase */
+    uint32_t seq;
+    uint64_t wall_ns; /* at its start, as the next two */
+    uint64_t cpu_ns;
+    int64_t bytes;
+    uint64_t inner_wall_ns; /* of spans inside of it */
+    uint64_t inner_cpu_ns;
+    int64_t inner_bytes;
+    uint64_t gc_ns; /* of collections in it, and in no inner span */
+    uint64_t gc_wall_ns;
+    uint64_t phase_ns[LOG_N_PHASES];
+    bool found; /* somebody looked for its spec: it was really loaded here */
+};
+
+/* importspan.c */
+struct span *span_open(PyObject *name);                   /* owned; becomes the innermost one */
+void span_close_phase(struct span *span, int phase);      /* adds to the load around it; frees it */
+void span_close_load(struct span *span, struct log_load *load); /* fills times and memory; frees it */
+struct span *span_load(void);                             /* the innermost load of this thread, NULL: none */
+uint32_t span_thread(void);                               /* this thread's number */
+void span_collector(bool starts);                         /* a garbage collection */
+void span_reset(void);                                    /* numbers begin again; this thread's is 0 */
+
+/* importplace.c: the innermost Python frame that is not of importlib's. */
+struct place {
+    PyFrameObject *frame; /* owned; NULL: no such frame, as the next two */
+    PyObject *code;       /* owned */
+    PyObject *globals;    /* owned */
+    int lasti;
+    bool by_statement; /* no frame of importlib lay between */
+    bool within;       /* the frame on top is importlib's own machinery */
+};
+
+void place_find(struct place *place);
+void place_release(struct place *place);
+void place_write(const struct place *place, struct log_place *into, uint32_t *flags);
+/* True when this place and name were not seen before; from then on they are. */
+bool place_is_new(const struct place *place, PyObject *name);
+void place_forget(void);
+
+/* importedge.c */
+PyObject *edge_loaded(PyObject *name);                             /* sys.modules[name]: borrowed, NULL: not there */
+PyObject *edge_attribute(PyObject *module, const char *name);      /* of a module's namespace: borrowed, NULL: none */
+bool edge_is_partial(PyObject *module);                            /* its code has not come to its end; NULL: false */
+PyObject *edge_resolve(PyObject *globals, PyObject *name, int level); /* absolute: owned, NULL: it means none */
+/* Writes an executed statement, or call, that led to target. partial: its target was so before. Exceptions are kept. */
+void edge_note(const struct place *place, PyObject *target, PyObject *fromlist, bool partial);
+
+#endif
