@@ -13,6 +13,8 @@ static const struct cmd commands[] = {
     {"slow", "the tests that take longest", cmd_slow, false},
     {"flaky", "tests whose outcome changes", cmd_flaky, false},
     {"db", "templates and leftovers of the databases that tests use", cmd_db, false},
+    {"imports", "what imports cost and what would be saved: hasten imports MODULE | --collect | --plugins | -- COMMAND",
+     cmd_imports, false},
     {"engine", "", cmd_engine, true},
 };
 

@@ -21,8 +21,8 @@ struct digraph {
     struct digraph_edge *edges; /* owned; sorted by from, then to, without doubles, after digraph_seal */
     size_t n_edges;
     size_t cap;
-    uint32_t *first;   /* owned; n + 1: where a node's edges begin */
-    uint32_t *into;    /* owned: origins of the edges that lead into each node */
+    uint32_t *first;    /* owned; n + 1: where a node's edges begin */
+    uint32_t *into;     /* owned: origins of the edges that lead into each node */
     uint32_t *first_in; /* owned; n + 1 */
 };
 

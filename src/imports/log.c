@@ -49,12 +49,23 @@ static bool add_text(struct log *log, const struct log_record *head)
     return true;
 }
 
+/* Sums of such numbers stay far from overflowing: 2^48 ns are three days. */
+static bool plausible(const struct log_load *load)
+{
+    const uint64_t most = (uint64_t)1 << 48;
+    uint64_t all = load->start_ns | load->wall_ns | load->cpu_ns | load->self_wall_ns | load->self_cpu_ns | load->gc_ns;
+
+    for (int i = 0; i < LOG_N_PHASES; i++)
+        all |= load->phase_ns[i];
+    return all < most && load->self_bytes < (int64_t)most && load->self_bytes > -(int64_t)most;
+}
+
 static bool add_load(struct log *log, const struct log_record *head)
 {
     const struct log_load *load = (const struct log_load *)head;
 
     if (head->size < sizeof *load || !known_place(log, &load->place) || load->name >= log->n_texts ||
-        load->origin >= log->n_texts)
+        load->origin >= log->n_texts || !plausible(load))
         return false;
     log->loads[log->n_loads++] = load;
     return true;

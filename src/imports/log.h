@@ -28,15 +28,15 @@ enum log_type { LOG_TEXT = 1, LOG_LOAD, LOG_EDGE, LOG_NOTE };
 enum log_phase { LOG_FIND, LOG_READ, LOG_UNMARSHAL, LOG_COMPILE, LOG_DYNAMIC, LOG_N_PHASES };
 
 enum log_flag {
-    LOG_FAILED = 1 << 0,      /* the load raised an exception */
-    LOG_WAITED = 1 << 1,      /* no load: another thread was at it */
-    LOG_PACKAGE = 1 << 2,     /* has a __path__ */
-    LOG_EXTENSION = 1 << 3,   /* its file is a shared library */
-    LOG_PARENT = 1 << 4,      /* a package that is there because a module inside of it was asked for */
-    LOG_LAZY = 1 << 5,        /* was declared lazy (PEP 810); the place is where it was made real */
-    LOG_IN_FUNCTION = 1 << 6, /* the statement stands in a function */
+    LOG_FAILED = 1 << 0,       /* the load raised an exception */
+    LOG_WAITED = 1 << 1,       /* no load: another thread was at it */
+    LOG_PACKAGE = 1 << 2,      /* has a __path__ */
+    LOG_EXTENSION = 1 << 3,    /* its file is a shared library */
+    LOG_PARENT = 1 << 4,       /* a package that is there because a module inside of it was asked for */
+    LOG_LAZY = 1 << 5,         /* was declared lazy (PEP 810); the place is where it was made real */
+    LOG_IN_FUNCTION = 1 << 6,  /* the statement stands in a function */
     LOG_DYNAMIC_CALL = 1 << 7, /* no statement: importlib.import_module and the like */
-    LOG_PARTIAL = 1 << 8,     /* of an edge: its target was not yet executed to its end, a circle */
+    LOG_PARTIAL = 1 << 8,      /* of an edge: its target was not yet executed to its end, a circle */
 };
 
 enum log_note { LOG_NOTE_PLUGIN = 1, LOG_NOTE_LAZY };
@@ -44,11 +44,11 @@ enum log_note { LOG_NOTE_PLUGIN = 1, LOG_NOTE_LAZY };
 struct log_header {
     char magic[8];
     uint32_t pid;
-    uint32_t full;       /* 1: the file was too small */
+    uint32_t full;         /* 1: the file was too small */
     _Atomic uint64_t used; /* bytes of the file that are valid */
-    uint64_t start_ns;   /* clock_now_ns() when watching began */
-    uint64_t before_ns;  /* CPU time of the process until then: the interpreter's start */
-    uint64_t gc_ns;      /* CPU time of all garbage collections since */
+    uint64_t start_ns;     /* clock_now_ns() when watching began */
+    uint64_t before_ns;    /* CPU time of the process until then: the interpreter's start */
+    uint64_t gc_ns;        /* CPU time of all garbage collections since */
     uint64_t n_gc;
     uint32_t version; /* PY_VERSION_HEX */
     uint32_t spare;

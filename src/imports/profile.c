@@ -25,6 +25,7 @@ void profile_release(struct profile *p)
     free(p->closings);
     free(p->roots);
     free(p->uses);
+    free(p->takings);
     free(p->measured);
     map_release(&p->by_name);
     map_release(&p->by_place);
@@ -158,6 +159,12 @@ static void add_closing(struct profile *p, uint32_t statement, uint32_t target)
     p->closings[p->n_closings++] = (struct closing){statement, target};
 }
 
+static void add_taking(struct profile *p, uint32_t module, const char *names)
+{
+    p->takings = room(p->takings, p->n_takings, sizeof *p->takings);
+    p->takings[p->n_takings++] = (struct taking){module, names};
+}
+
 /* ---- one log */
 
 static void add_cost(struct cost *sum, const struct log_load *load)
@@ -174,9 +181,9 @@ static void add_load(struct profile *p, const struct log *log, const struct log_
 {
     const uint32_t at = by_seq[load->seq];
     const uint32_t within = load->parent < log->n_loads ? by_seq[load->parent] : PROFILE_NONE;
-    struct measured *m = &p->measured[(size_t)at * p->n_runs + p->n_added];
     const char *name = log->texts[load->name];
     uint32_t statement = PROFILE_NONE;
+    struct measured *m;
 
     if (load->place.importer) {
         statement = statement_of(p, log, &load->place, load->flags, name);
@@ -188,6 +195,7 @@ static void add_load(struct profile *p, const struct log *log, const struct log_
     }
     if (load->flags & LOG_WAITED)
         return;
+    m = &p->measured[(size_t)at * p->n_runs + p->n_added]; /* not before: a new module may move the array */
     add_cost(&m->cost, load);
     m->n_loads++;
     if (p->modules[at].first == PROFILE_NONE || load->seq < p->modules[at].first) {
@@ -197,6 +205,13 @@ static void add_load(struct profile *p, const struct log *log, const struct log_
         p->modules[at].flags = load->flags;
         p->modules[at].file = log->texts[load->origin];
     }
+}
+
+/* pytest puts this import into the first line of every test module that it rewrites. */
+static bool is_inserted(const struct log *log, const struct log_edge *edge)
+{
+    return !strcmp(log->texts[edge->target], "_pytest.assertion.rewrite") &&
+           strncmp(log->texts[edge->place.importer], "_pytest", 7) != 0;
 }
 
 static void add_edge(struct profile *p, const struct log *log, const struct log_edge *edge, const uint32_t *by_seq)
@@ -210,6 +225,8 @@ static void add_edge(struct profile *p, const struct log *log, const struct log_
         add_root(p, p->statements[at].importer, within);
     if (!(edge->flags & LOG_PARENT))
         add_use(p, at, target);
+    if (edge->names && p->statements[at].importer != target)
+        add_taking(p, target, log->texts[edge->names]);
     if (edge->flags & LOG_PARTIAL)
         add_closing(p, at, target);
 }
@@ -234,9 +251,10 @@ void profile_add(struct profile *p, const struct log *log)
         if (log->loads[i]->seq < log->n_loads && by_seq[log->loads[i]->seq] != PROFILE_NONE)
             add_load(p, log, log->loads[i], by_seq);
     for (uint32_t i = 0; i < log->n_edges; i++)
-        add_edge(p, log, log->edges[i], by_seq);
+        if (!is_inserted(log, log->edges[i]))
+            add_edge(p, log, log->edges[i], by_seq);
     p->full |= log->header->full != 0;
-    p->n_added++;
+    p->before[p->n_added++] = (int64_t)log->header->before_ns;
     free(by_seq);
 }
 
@@ -301,6 +319,7 @@ static void total(struct profile *p)
     int64_t gc[PROFILE_MAX_RUNS] = {0};
     int64_t wall[PROFILE_MAX_RUNS] = {0};
     int64_t bytes[PROFILE_MAX_RUNS] = {0};
+    int64_t before[PROFILE_MAX_RUNS];
 
     for (uint32_t run = 0; run < p->n_added; run++)
         for (uint32_t i = 0; i < p->n_modules; i++) {
@@ -316,6 +335,8 @@ static void total(struct profile *p)
     p->gc_ns = (uint64_t)median(gc, p->n_added);
     p->wall_ns = (uint64_t)median(wall, p->n_added);
     p->bytes = median(bytes, p->n_added);
+    memcpy(before, p->before, sizeof before);
+    p->before_ns = (uint64_t)median(before, p->n_added);
 }
 
 void profile_finish(struct profile *p)
@@ -332,31 +353,27 @@ void profile_finish(struct profile *p)
 
 static bool below(const char *file, const char *folder)
 {
-    const size_t n = folder ? strlen(folder) : 0;
+    const size_t n = strlen(folder);
 
     return n && !strncmp(file, folder, n) && file[n] == '/';
 }
 
-static bool is_own(const char *file, const char *root, const char *prefix)
+static bool is_own(const char *file, const char *root)
 {
-    static const char *const foreign[] = {"/site-packages/", "/dist-packages/", "/.venv/", "/venv/", "/.tox/", "/.nox/"};
-    const char *rest;
-
+    static const char *const foreign[] = {"/site-packages/", "/dist-packages/", "/lib/python3.", "/.venv/",
+                                          "/venv/",          "/.tox/",          "/.nox/"};
     if (!below(file, root))
         return false;
-    if (below(file, prefix) && !below(root, prefix) && strcmp(root, prefix) != 0)
-        return false; /* the environment lies in the project */
-    rest = file + strlen(root);
     for (size_t i = 0; i < HS_COUNT(foreign); i++)
-        if (strstr(rest, foreign[i]))
+        if (strstr(file + strlen(root), foreign[i]))
             return false;
     return true;
 }
 
-void profile_own(struct profile *p, const char *root, const char *prefix)
+void profile_own(struct profile *p, const char *root)
 {
     for (uint32_t i = 0; i < p->n_modules; i++)
-        p->modules[i].own = is_own(p->modules[i].file, root, prefix);
+        p->modules[i].own = is_own(p->modules[i].file, root);
     for (uint32_t i = 0; i < p->n_statements; i++)
-        p->statements[i].own = is_own(p->statements[i].file, root, prefix);
+        p->statements[i].own = is_own(p->statements[i].file, root);
 }

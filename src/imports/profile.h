@@ -57,6 +57,12 @@ struct closing {
     uint32_t target;
 };
 
+/* `from module import names`, by another module. */
+struct taking {
+    uint32_t module;
+    const char *names; /* comma separated */
+};
+
 struct profile {
     struct module *modules; /* owned */
     uint32_t n_modules;
@@ -68,11 +74,14 @@ struct profile {
     uint32_t n_roots;
     struct digraph_edge *uses; /* owned: statement -> module, for circles: without packages asked for their modules */
     uint32_t n_uses;
+    struct taking *takings; /* owned */
+    uint32_t n_takings;
     struct map by_name;
     struct map by_place;
     struct measured *measured; /* owned: n_runs for each module */
     uint32_t n_runs;
     uint32_t n_added;
+    int64_t before[PROFILE_MAX_RUNS]; /* of each process: CPU time before it was watched */
     /* Of the whole process, medians: */
     uint64_t gc_ns;
     uint64_t before_ns;
@@ -90,10 +99,10 @@ void profile_add(struct profile *p, const struct log *log);
 void profile_finish(struct profile *p);
 
 /*
- * Marks what is the user's: files below root (absolute, no slash at its end) that are not below a folder site-packages,
- * dist-packages, .venv, venv, .tox or .nox, and not below prefix (the interpreter's; NULL: none).
+ * Marks what is the user's: files below root (absolute, no slash at its end), but not those that lie below a folder
+ * of an environment there (site-packages, lib/python3.X, .tox ...).
  */
-void profile_own(struct profile *p, const char *root, const char *prefix);
+void profile_own(struct profile *p, const char *root);
 
 /* PROFILE_NONE: there is no such module. */
 uint32_t profile_find(const struct profile *p, const char *name);

@@ -23,7 +23,7 @@ struct whatif {
     uint32_t *idom;  /* owned */
     uint32_t *order; /* owned */
     uint32_t n_order;
-    struct saving *below; /* owned: of each node's dominator subtree, itself included */
+    struct saving *below;   /* owned: of each node's dominator subtree, itself included */
     uint32_t n_unexplained; /* modules that no import led to: they hang at the root */
 };
 

@@ -28,7 +28,7 @@ PyObject *edge_attribute(PyObject *module, const char *name)
 bool edge_is_partial(PyObject *module)
 {
     PyObject *spec = edge_attribute(module, "__spec__"); /* borrowed */
-    PyObject *value;                                /* owned */
+    PyObject *value;                                     /* owned */
     bool truth;
 
     if (!spec || spec == Py_None)

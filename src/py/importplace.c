@@ -112,8 +112,7 @@ static size_t slot_of(const struct seen *slots, size_t n_slots, const struct see
     for (at ^= at >> 29;; at++) {
         const struct seen *slot = &slots[at & (n_slots - 1)];
 
-        if (!slot->code ||
-            (slot->code == wanted->code && slot->lasti == wanted->lasti && slot->name == wanted->name))
+        if (!slot->code || (slot->code == wanted->code && slot->lasti == wanted->lasti && slot->name == wanted->name))
             return at & (n_slots - 1);
     }
 }

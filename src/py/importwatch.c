@@ -211,7 +211,7 @@ static PyObject *hook_find_and_load(PyObject *self, PyObject *const *args, Py_ss
 /* self: (original, number of the phase). */
 static PyObject *hook_phase(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
-    PyObject *original = PyTuple_GET_ITEM(self, 0);                       /* borrowed */
+    PyObject *original = PyTuple_GET_ITEM(self, 0); /* borrowed */
     const int phase = (int)PyLong_AsLong(PyTuple_GET_ITEM(self, 1));
     struct span *span;
     PyObject *result; /* owned */
@@ -330,7 +330,7 @@ static void watch_new_module(PyObject *name, PyObject *module)
 
 static int replace_import(void)
 {
-    PyObject *builtins = PyImport_ImportModule("builtins"); /* owned */
+    PyObject *builtins = PyImport_ImportModule("builtins");  /* owned */
     PyObject *function = PyCFunction_New(&import_def, NULL); /* owned */
     int code = -1;
 

@@ -32,13 +32,13 @@ struct span {
 };
 
 /* importspan.c */
-struct span *span_open(PyObject *name);                   /* owned; becomes the innermost one */
-void span_close_phase(struct span *span, int phase);      /* adds to the load around it; frees it */
+struct span *span_open(PyObject *name);                         /* owned; becomes the innermost one */
+void span_close_phase(struct span *span, int phase);            /* adds to the load around it; frees it */
 void span_close_load(struct span *span, struct log_load *load); /* fills times and memory; frees it */
-struct span *span_load(void);                             /* the innermost load of this thread, NULL: none */
-uint32_t span_thread(void);                               /* this thread's number */
-void span_collector(bool starts);                         /* a garbage collection */
-void span_reset(void);                                    /* numbers begin again; this thread's is 0 */
+struct span *span_load(void);                                   /* the innermost load of this thread, NULL: none */
+uint32_t span_thread(void);                                     /* this thread's number */
+void span_collector(bool starts);                               /* a garbage collection */
+void span_reset(void);                                          /* numbers begin again; this thread's is 0 */
 
 /* importplace.c: the innermost Python frame that is not of importlib's. */
 struct place {
@@ -58,9 +58,9 @@ bool place_is_new(const struct place *place, PyObject *name);
 void place_forget(void);
 
 /* importedge.c */
-PyObject *edge_loaded(PyObject *name);                             /* sys.modules[name]: borrowed, NULL: not there */
-PyObject *edge_attribute(PyObject *module, const char *name);      /* of a module's namespace: borrowed, NULL: none */
-bool edge_is_partial(PyObject *module);                            /* its code has not come to its end; NULL: false */
+PyObject *edge_loaded(PyObject *name);                        /* sys.modules[name]: borrowed, NULL: not there */
+PyObject *edge_attribute(PyObject *module, const char *name); /* of a module's namespace: borrowed, NULL: none */
+bool edge_is_partial(PyObject *module);                       /* its code has not come to its end; NULL: false */
 PyObject *edge_resolve(PyObject *globals, PyObject *name, int level); /* absolute: owned, NULL: it means none */
 /* Writes an executed statement, or call, that led to target. partial: its target was so before. Exceptions are kept. */
 void edge_note(const struct place *place, PyObject *target, PyObject *fromlist, bool partial);
