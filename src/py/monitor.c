@@ -35,9 +35,7 @@ static struct {
     PyCodeObject **asleep;      /* borrowed: to be switched on in the next context; NULL: has died since */
     uint32_t n_asleep;
     uint32_t asleep_room;
-    uint32_t switches;                    /* of contexts, so far */
-    const struct monitor_code *raised_in; /* borrowed, to compare: where the last exception was raised */
-    int32_t raised_line;                  /* 0: not known */
+    uint32_t switches; /* of contexts, so far */
 } st = {.extra = -1};
 
 static PyObject *disabled(void)
@@ -362,12 +360,6 @@ static PyObject *on_branch(PyObject *const *args)
     return done_with(known, args[0]);
 }
 
-/* The line of the last exception, if it was raised in this code. */
-static int32_t raised_in(const struct monitor_code *known)
-{
-    return st.raised_in == known ? st.raised_line : 0;
-}
-
 /*
  * The frame is left at an instruction of that line; 0: it has none. From CPython 3.14 on coverage.py goes from the last
  * line to that line, or to -1, before it leaves.
@@ -393,7 +385,7 @@ static PyObject *on_return(PyObject *const *args)
     begin(known);
     unit = &known->flow->units[at];
     if (!(unit->state & FLOW_LEFT))
-        leave(known, flow_line_before(known->flow, at, compat_frame(), raised_in(known)), unit->line);
+        leave(known, flow_line_before(known->flow, at, compat_frame(), known->raised_line), unit->line);
     if (!unit->line && unit->from < 0)
         return Py_NewRef(Py_None); /* more lines than one may come before */
     unit->state |= FLOW_LEFT;
@@ -409,8 +401,7 @@ static PyObject *on_raise(PyObject *const *args)
     if (!known || !known->flow || at >= known->flow->n)
         return Py_NewRef(Py_None);
     begin(known);
-    st.raised_line = flow_line_before(known->flow, at, compat_frame(), raised_in(known));
-    st.raised_in = known;
+    known->raised_line = flow_line_before(known->flow, at, compat_frame(), known->raised_line);
     flow_raised(known->flow, compat_frame());
     return Py_NewRef(Py_None);
 }
@@ -428,7 +419,7 @@ static PyObject *on_unwind(PyObject *const *args)
         const struct flow_unit *unit = &known->flow->units[at];
 
         if (unit->kind != FLOW_YIELD && unit->kind != FLOW_RESUME)
-            leave(known, st.raised_in == known ? st.raised_line : unit->line, unit->line);
+            leave(known, known->raised_line, unit->line);
     }
     return Py_NewRef(Py_None);
 }
@@ -442,7 +433,7 @@ static PyObject *on_handled(PyObject *const *args)
     if (known && known->flow && !st.paused && at < known->flow->n) {
         const struct flow_unit *unit = flow_instruction(known->flow, at);
 
-        prove_trail(known, st.raised_in == known ? st.raised_line : unit->line, at);
+        prove_trail(known, known->raised_line, at);
         if (unit->kind == FLOW_END_ASYNC_FOR && PyErr_GivenExceptionMatches(args[2], PyExc_StopAsyncIteration))
             prove_trail(known, unit->line, unit->next);
     }

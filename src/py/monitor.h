@@ -30,13 +30,14 @@ struct monitor_file {
 /* A code object that counts. In its co_extra. */
 struct monitor_code {
     struct monitor_file *file;
-    struct flow *flow;  /* owned; NULL without arcs */
-    int32_t first_line; /* co_firstlineno */
-    bool announced;     /* its starts are events of their own, in each context */
-    uint32_t session;   /* the monitor_open() that it belongs to; of an earlier one it means nothing */
-    uint32_t switches;  /* contexts before the one in which it ran last, ... */
-    uint32_t n_events;  /* ... and its events there */
-    uint32_t asleep;    /* place in the list of those whose events are switched off; HITS_NONE: not there */
+    struct flow *flow;   /* owned; NULL without arcs */
+    int32_t first_line;  /* co_firstlineno */
+    int32_t raised_line; /* that ran last when the last exception came from this code, or through it; 0: not known */
+    bool announced;      /* its starts are events of their own, in each context */
+    uint32_t session;    /* the monitor_open() that it belongs to; of an earlier one it means nothing */
+    uint32_t switches;   /* contexts before the one in which it ran last, ... */
+    uint32_t n_events;   /* ... and its events there */
+    uint32_t asleep;     /* place in the list of those whose events are switched off; HITS_NONE: not there */
 };
 
 /*
