@@ -24,6 +24,7 @@ from program_writer import make  # noqa: E402
 SEEDS = 500
 AT_ONCE = 100
 FOUND = sorted((PROGRAMS / "found").glob("*.py"))
+KNOWN = sorted((PROGRAMS / "known").glob("*.py"))
 
 
 def differing(programs: list[tuple[str, str]], folder: Path) -> dict[str, list[str]]:
@@ -42,6 +43,13 @@ def test_random_programs_are_measured_as_by_coverage(first: int, tmp_path: Path)
 def test_what_was_found_once_is_measured_as_by_coverage(tmp_path: Path) -> None:
     assert FOUND
     assert differing([(path.stem, path.read_text()) for path in FOUND], tmp_path) == {}
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="3.12 compiles it to something else")
+def test_known_differences_are_still_there(tmp_path: Path) -> None:
+    """docs/reference/coverage.md has a line for each."""
+    assert KNOWN
+    assert set(differing([(path.stem, path.read_text()) for path in KNOWN], tmp_path)) == {path.stem for path in KNOWN}
 
 
 def test_a_difference_is_found_and_made_small(tmp_path: Path) -> None:

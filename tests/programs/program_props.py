@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import collections
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from typing import Any
 
 
@@ -197,7 +197,3 @@ def finish() -> None:
             kept.close()
         except BaseException:
             pass
-
-
-async def gather(*parts: Coroutine[Any, Any, Any]) -> list[Any]:
-    return [await part for part in parts]

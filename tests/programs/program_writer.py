@@ -178,11 +178,11 @@ class Writer:
 
     # ---- compound statements
 
-    def suite(self, level: int, place: Place, header: str, most: int = 3) -> None:
-        """header with a body, on its own line now and then."""
+    def suite(self, level: int, place: Place, header: str, most: int = 3, several: bool = True) -> None:
+        """header with a body, on its own line now and then, there with two statements if several."""
         header += ":"
         if self.chance(0.12) and "\n" not in (one := self.simple(place)):
-            if self.chance(0.3) and "\n" not in (two := self.simple(place)):
+            if several and self.chance(0.3) and "\n" not in (two := self.simple(place)):
                 one += f"; {two}"
             self.put(level, f"{header} {one}{self.comment()}")
             return
@@ -329,7 +329,7 @@ class Writer:
             text = f"{prefix}with {name}(\n    {self.k()}\n)"
         else:
             text = f"{prefix}with " + ", ".join(items)
-        self.suite(level, place, text)
+        self.suite(level, place, text, several=False)  # tests/programs/known/one_line_with.py
 
     def async_with(self, level: int, place: Place) -> None:
         self.with_(level, place, "async ")
@@ -387,6 +387,8 @@ class Writer:
         header = f"{prefix}def {name}({arguments}){self.random.choice(('', '', ' -> int'))}:"
         inner = Place(kind, depth=place.depth + 1)
         functions = list(self.functions)
+        if level == 0 and self.chance(0.5):
+            self.functions.append(name)
         if self.chance(0.1):
             self.put(level, header + self.random.choice((" return 1", " pass", " r(a)", ' "text"')))
         else:
