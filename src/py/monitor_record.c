@@ -78,6 +78,7 @@ void record_context(struct monitor_sink *sink, uint32_t context)
     for (uint32_t i = 0; i < sink->n_touched; i++)
         *sink->touched[i] = NULL;
     sink->n_touched = 0;
+    hits_settle(&sink->hits);
     sink->context = context;
 }
 

@@ -3,6 +3,7 @@
 #include "os/shm.h"
 
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -58,8 +59,7 @@ void hits_detach(struct hits *hits)
 {
     if (!hits->head)
         return;
-    if (hits->block)
-        munmap(hits->block, HITS_BLOCK);
+    hits_forked(hits);
     munmap(hits->head, HITS_CORE);
     close(hits->fd);
     *hits = (struct hits){.fd = -1};
@@ -67,9 +67,19 @@ void hits_detach(struct hits *hits)
 
 void hits_forked(struct hits *hits)
 {
+    hits_settle(hits);
     if (hits->block)
         munmap(hits->block, HITS_BLOCK);
     hits->block = NULL;
+}
+
+void hits_settle(struct hits *hits)
+{
+    for (uint32_t i = 0; i < hits->n_full; i++)
+        munmap(hits->full[i], HITS_BLOCK);
+    free(hits->full);
+    hits->full = NULL;
+    hits->n_full = 0;
 }
 
 void hits_lose(struct hits *hits)
@@ -263,7 +273,11 @@ static bool next_block(struct hits *hits)
     const uint64_t offset = HITS_CORE + (uint64_t)atomic_fetch_add(&hits->head->n_blocks, 1) * HITS_BLOCK;
     void *memory;
 
-    hits_forked(hits);
+    if (hits->block) {
+        hits->full = hs_realloc(hits->full, (hits->n_full + 1) * sizeof *hits->full);
+        hits->full[hits->n_full++] = hits->block;
+        hits->block = NULL;
+    }
     if (shm_extend(hits->fd, offset, HITS_BLOCK) < 0)
         return false;
     memory = mmap(NULL, HITS_BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, hits->fd, (off_t)offset);

@@ -87,6 +87,8 @@ struct hits {
     struct hits_head *head;   /* shared; NULL: not attached */
     int fd;                   /* owned */
     struct hits_block *block; /* this process's own; NULL: none yet */
+    void **full;              /* owned: blocks before it that somebody may still write to */
+    uint32_t n_full;
 };
 
 /* A new memory: its descriptor (owned by the caller) or -1 with err. */
@@ -117,8 +119,11 @@ uint32_t hits_arc(const struct hits *hits, struct hits_file *file, int32_t from,
 /* A new number for a context of that name; the same name may have several. HITS_NONE: no room. */
 uint32_t hits_context(struct hits *hits, const char *name, size_t size);
 
-/* A new piece of this process: 32 zero bytes to set bits in. NULL: no room. */
+/* A new piece of this process: 32 zero bytes to set bits in, until hits_settle(). NULL: no room. */
 uint8_t *hits_piece(struct hits *hits, uint32_t context, uint32_t file, bool is_arcs, uint32_t index);
+
+/* Nobody writes to the pieces that there are any more. */
+void hits_settle(struct hits *hits);
 
 /* Says that something found no room. */
 void hits_lose(struct hits *hits);

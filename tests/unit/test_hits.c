@@ -161,6 +161,36 @@ static void test_what_several_processes_write_is_all_there(void **state)
     assert_int_equal(atomic_load(&f->hits.head->n_lost), 0);
 }
 
+struct sums {
+    unsigned first; /* bits of the piece that was made first */
+    unsigned others;
+};
+
+static int sum_apart(const struct hits_piece *piece, void *data)
+{
+    struct sums *sums = data;
+
+    for (uint32_t i = 0; i < sizeof piece->bits; i++)
+        *(piece->index == 0 ? &sums->first : &sums->others) += (unsigned)__builtin_popcount(piece->bits[i]);
+    return 0;
+}
+
+static void test_a_piece_can_be_written_when_its_block_is_full(void **state)
+{
+    struct fixture *f = *state;
+    struct sums sums = {0};
+    uint8_t *first = hits_piece(&f->hits, 0, 0, false, 0);
+
+    for (uint32_t i = 1; i < 60000; i++)
+        assert_non_null(hits_piece(&f->hits, 0, 0, false, i));
+    memset(first, 255, 32);
+    assert_int_equal(hits_each_piece(&f->hits, sum_apart, &sums), 0);
+    assert_int_equal(sums.first, 256);
+    assert_int_equal(sums.others, 0);
+    hits_settle(&f->hits);
+    assert_int_equal(f->hits.n_full, 0);
+}
+
 static int write_and_die(void *arg)
 {
     struct fixture *f = arg;
@@ -223,6 +253,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_full_file_takes_no_more_arcs_and_keeps_those_it_has, open_hits,
                                         close_hits),
         cmocka_unit_test_setup_teardown(test_what_several_processes_write_is_all_there, open_hits, close_hits),
+        cmocka_unit_test_setup_teardown(test_a_piece_can_be_written_when_its_block_is_full, open_hits, close_hits),
         cmocka_unit_test_setup_teardown(test_what_a_killed_process_wrote_stays, open_hits, close_hits),
         cmocka_unit_test_setup_teardown(test_what_finds_no_room_is_counted, open_hits, close_hits),
         cmocka_unit_test(test_other_memory_is_refused),
