@@ -25,7 +25,7 @@ def start_supervisor(args: Iterable[str]) -> tuple[int, int, int]:
     pairs = [socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET) for _ in range(2)]
     life, held = os.pipe()
     theirs = [*(pair[1].detach() for pair in pairs), held]
-    environment = {**os.environ, "HASTEN_PYTHON": sys.executable}
+    environment = {**os.environ, "HASTEN_PYTHON": sys.executable, "HASTEN_DB_PID": str(os.getpid())}
     for name in state.cov.for_subprocesses if state.cov else ():  # ours have a part in this run
         environment.pop(name, None)
     kept = theirs

@@ -40,6 +40,7 @@ class State:
     manager: Any = None  # the plugin manager of the run that was asked for: the first one in this process
     wants_coverage: bool = False  # `hasten cov`
     cov: Any = None  # cov.Controller of a run that is measured
+    db: Any = None  # db.Databases of a project that has settings for them
 
 
 state = State()
@@ -209,8 +210,21 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     options.add(parser, group, pluginmanager)
 
 
+def _has_databases(config: pytest.Config) -> bool:
+    """pyproject.toml has a table for databases, perhaps: cheap, as every pytest run asks."""
+    try:
+        with open(os.path.join(config.rootpath, "pyproject.toml"), "rb") as f:
+            return b"hasten.db" in f.read()
+    except OSError:
+        return False
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
+    if _has_databases(early_config):
+        from hasten import db
+
+        db.begin(early_config, _wanted(early_config.pluginmanager))
     if _wanted(early_config.pluginmanager):
         from hasten import cov_options, split
 

@@ -67,6 +67,8 @@ def _set_environment(workerinput: dict[str, Any]) -> None:
     os.environ["PYTEST_XDIST_TESTRUNUID"] = workerinput["testrunuid"]
     os.environ["PYTEST_XDIST_WORKER"] = workerinput["workerid"]
     os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(workerinput["workercount"])
+    if state.db is not None:
+        state.db.identity(workerinput["workerid"])
 
 
 def restart_capture(config: pytest.Config, meanwhile: Callable[[], object] = lambda: None) -> None:
@@ -282,6 +284,8 @@ class Template:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         release_collector()
         blocked = self._blocked(session)
+        if state.db is not None and not blocked:
+            state.db.check()
         if state.fork is not None:
             return self._run_early(session)
         if self._must_start_over(session, blocked):
@@ -299,6 +303,8 @@ class Template:
             return self._end(once, fork)
         once.in_worker()
         items, order = self._become_worker(session, fork, limits)
+        if state.db is not None:
+            state.db.check()
         if order:
             self.worker.run(session, items, order)
         return True

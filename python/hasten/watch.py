@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from hasten.plugin import state
+
 NAME = "PYTEST_XDIST_WORKER"
 # Readers that use the identity as a label only, or for a role: (top module, function).
 ALLOWED = {
@@ -81,6 +83,8 @@ class Identity(str):
 
 class _WatchedEnviron(_environ_class):  # type: ignore[misc, valid-type]
     def __getitem__(self, key: str) -> str:
+        if _active is not None and key in _active.varying:
+            _active.read_varying(key)
         if key != NAME or _active is None:
             return str(super().__getitem__(key))
         return _active.read_environment(super().__getitem__)
@@ -118,6 +122,7 @@ class Watch:
         self.alarm: str | None = None
         self.absent = False
         self.issued: list[tuple[weakref.ref[Identity], str]] = []
+        self.varying = frozenset(state.db.names if state.db else ())  # other variables that differ between workers
         self.sockets = _open_things()
         _active = self
         if type(os.environ) is _environ_class:
@@ -159,6 +164,12 @@ class Watch:
         if frame is None or NAME not in frame.f_code.co_consts or _is_allowed(frame):
             return str(value)
         return self._issue(value, frame)
+
+    def read_varying(self, key: str) -> None:
+        """Whoever has read it may have kept it."""
+        frame = _reader(3)
+        if frame is not None and not frame.f_globals.get("__name__", "").startswith("_pytest."):
+            self.note(f"{key} is read", frame)
 
     def _issue(self, value: str, frame: Any) -> Identity:
         identity = Identity(value)

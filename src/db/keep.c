@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { N_KINDS = 2, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 10 };
+enum { N_KINDS = 2, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40 };
 
 struct lease {
     char name[DB_NAME_SIZE];
@@ -62,10 +62,19 @@ static bool has_ended(void)
     return told_to_end || (kill(watched_pid, 0) < 0 && errno == ESRCH);
 }
 
+/* A child has ended: poll is interrupted, and the loop looks at the server. */
+static void on_child(int signal)
+{
+    (void)signal;
+}
+
 static void take_signals(void)
 {
     const struct sigaction action = {.sa_handler = on_signal};
+    const struct sigaction child = {.sa_handler = on_child};
     static const int ending[] = {SIGTERM, SIGINT, SIGHUP};
+
+    sigaction(SIGCHLD, &child, NULL);
 
     for (size_t i = 0; i < HS_COUNT(ending); i++)
         sigaction(ending[i], &action, NULL);
@@ -170,6 +179,7 @@ static int tell(struct keeper *k, struct err *err)
         trace_event("db_untold"); /* whoever started us is gone; the file remains */
     if (null >= 0) {
         dup2(null, 1); /* who reads it waits for its end */
+        dup2(null, 2);
         close(null);
     }
     str_release(&facts);
@@ -211,19 +221,40 @@ static const char *key_of(const struct kind *kind)
     return kind->template->sql || kind->template->command ? kind->template->key : NULL;
 }
 
+/* For the run's summary, which must not have to wait for us. */
+static void note_trouble(struct keeper *k, const struct kind *kind)
+{
+    char path[PLACE_SIZE + 16];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/trouble", k->place.folder);
+    f = fopen(path, "ae");
+    if (f) {
+        fprintf(f, "%s\n%s", kind->err.text, str_text(&kind->output));
+        fclose(f);
+    }
+    trace_event("db_trouble", TRACE_TEXT("text", kind->err.text));
+}
+
 static void prepare(struct keeper *k, struct kind *kind)
 {
     char url[DB_URL_SIZE];
     int code;
 
-    if (!kind->db || has_ended())
+    if (!kind->template || has_ended())
         return;
+    if (!kind->db) { /* it could not even be named */
+        note_trouble(k, kind);
+        return;
+    }
     code = kind->db->provider->start(kind->db, &kind->err);
     if (code == 0 && key_of(kind))
         code = kind->db->provider->template_begin(kind->db, key_of(kind), url, &kind->err);
     if (code == 0 && key_of(kind))
         code = build(k, kind, url, &kind->err);
     kind->ready = code >= 0;
+    if (!kind->ready && !has_ended())
+        note_trouble(k, kind);
     trace_event("db_ready", TRACE_TEXT("kind", kind->db->provider->name), TRACE_BOOL("ok", kind->ready));
 }
 
@@ -295,16 +326,15 @@ static bool make_ahead(struct keeper *k, uint32_t at)
 
 /* ---- requests */
 
-static void status(struct keeper *k, struct str *answer)
+/* A server that has died takes its databases with it: nobody gets another one of them in this run. */
+static void look(struct keeper *k)
 {
-    struct err err;
+    struct kind *kind = &k->kinds[0];
 
-    for (size_t i = 0; i < N_KINDS; i++)
-        if (k->kinds[i].ready && k->kinds[i].db->provider->check(k->kinds[i].db, &err) < 0) {
-            str_addf(answer, "error %s\n", err.text);
-            return;
-        }
-    str_puts(answer, "ok\n");
+    if (kind->ready && !k->options->pg.url && kind->db->provider->check(kind->db, &kind->err) < 0) {
+        kind->ready = false;
+        note_trouble(k, kind);
+    }
 }
 
 static struct kind *kind_of(struct keeper *k, const char *word)
@@ -312,27 +342,39 @@ static struct kind *kind_of(struct keeper *k, const char *word)
     return !strcmp(word, "postgres") ? &k->kinds[0] : !strcmp(word, "sqlite") ? &k->kinds[1] : NULL;
 }
 
-static void answer_to(struct keeper *k, const char *request, struct str *answer)
+static void answer_lease(struct keeper *k, struct kind *kind, const char *worker, int pid, bool reset,
+                         struct str *answer)
 {
-    char verb[16] = "", word[16] = "", worker[64] = "", url[DB_URL_SIZE];
-    int pid = 0;
-    struct kind *kind;
+    char url[DB_URL_SIZE];
     struct err err;
 
-    if (sscanf(request, "%15s %15s %63s %d", verb, word, worker, &pid) >= 1 && !strcmp(verb, "status")) {
-        status(k, answer);
+    if (lease(k, kind, worker, pid, reset, url, &err) == 0) {
+        str_addf(answer, "ok %s\n", url);
         return;
     }
+    look(k); /* the server's end is why, perhaps */
+    str_addf(answer, "error %s\n", kind->ready ? err.text : kind->err.text);
+}
+
+static void answer_to(struct keeper *k, const char *request, struct str *answer)
+{
+    char verb[16] = "", word[16] = "", worker[64] = "";
+    int pid = 0;
+    struct kind *kind;
+
+    sscanf(request, "%15s %15s %63s %d", verb, word, worker, &pid);
     kind = kind_of(k, word);
-    if (!kind || !kind->template || pid <= 0 || (strcmp(verb, "lease") != 0 && strcmp(verb, "reset") != 0))
+    look(k);
+    if (!kind || !kind->template)
         str_puts(answer, "error this run keeps no such database\n");
     else if (!kind->ready)
-        str_addf(answer, "error %s\n%s", kind->err.text, str_text(&kind->output));
-    else if (kind->db->provider->check(kind->db, &err) < 0 ||
-             lease(k, kind, worker, pid, !strcmp(verb, "reset"), url, &err) < 0)
-        str_addf(answer, "error %s\n", err.text);
+        str_addf(answer, "error %s\n", kind->err.text);
+    else if (!strcmp(verb, "ready"))
+        str_puts(answer, "ok\n");
+    else if (pid > 0 && (!strcmp(verb, "lease") || !strcmp(verb, "reset")))
+        answer_lease(k, kind, worker, pid, !strcmp(verb, "reset"), answer);
     else
-        str_addf(answer, "ok %s\n", url);
+        str_puts(answer, "error no such request\n");
 }
 
 /* A line; who does not send one within a second is sent away. */
@@ -387,6 +429,7 @@ static void serve(struct keeper *k)
 
         if (n > 0 && polls[1].revents)
             return;
+        look(k);
         if (n > 0 && polls[0].revents)
             serve_one(k);
         else if (more)

@@ -10,12 +10,13 @@
  *   postgres URL        of the worker's database, with %s for the worker as in its name
  *   sqlite PATH         the same
  *
- * A request is a line on a connection of its own to the socket; the answer is "ok TEXT" or "error TEXT" and may have more
- * lines (the output of a set-up). It comes when it can be given: asking is waiting.
+ * A request is a line on a connection of its own to the socket; the answer is "ok TEXT" or "error TEXT", a line. It comes when it can be given: asking is waiting.
  *
  *   lease KIND WORKER PID   the URL of this worker's database; another PID than last time: with the template's content again
  *   reset KIND WORKER PID   the same, always with the template's content
- *   status                  "ok", or what became of a server
+ *   ready KIND              "ok" when databases of this kind can be had
+ *
+ * What went wrong, with the output of a set-up, it also adds to the file `trouble` of its folder.
  *
  * It ends with SIGTERM, or when the process ends for which it keeps.
  */

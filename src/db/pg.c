@@ -210,10 +210,20 @@ static int start_own(struct pg *pg, struct err *err)
     return pg_server_start(&pg->server, &pg->options.server, err);
 }
 
+/* Nobody waits for the answer any more, or nobody will give it. */
+static bool is_in_vain(void *arg)
+{
+    struct pg *pg = arg;
+    struct err err;
+
+    return has_ended(pg) || (!pg->options.url && pg_server_check(&pg->server, &err) < 0);
+}
+
 static int start(struct db *db, struct err *err)
 {
     struct pg *pg = pg_of(db);
 
+    pq_watch(is_in_vain, pg);
     if (!pg->options.url && start_own(pg, err) < 0)
         return -1;
     if (connect_to_server(pg, err) < 0 || lock_run(pg, err) < 0)
@@ -447,15 +457,23 @@ static int check(struct db *db, struct err *err)
 {
     struct pg *pg = pg_of(db);
 
-    if (!pg->options.url)
-        return pg_server_check(&pg->server, err);
-    return pq_run(pg->conn, "SELECT 1", NULL, err);
+    if (pg->options.url)
+        return pq_run(pg->conn, "SELECT 1", NULL, err);
+    for (int round = 0; round < 1000; round++) { /* a connection may break before the server is seen to end */
+        if (pg_server_check(&pg->server, err) < 0)
+            return -1;
+        if (!pq_is_lost(pg->conn))
+            return 0;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return err_set(err, "the PostgreSQL server has ended hasten's own connection");
 }
 
 static void release(struct db *db)
 {
     struct pg *pg = pg_of(db);
 
+    pq_watch(NULL, NULL);
     if (pg->conn && pg->options.url)
         pg_drop_own(pg);
     pq_close(pg->conn);

@@ -119,12 +119,12 @@ int pg_find(int major, struct pg_program *program, struct err *err)
     if (major)
         snprintf(wanted, sizeof wanted, "PostgreSQL %d", major);
     if (s.refused[0])
-        return err_set(err, "%s is wanted, but there is only %s; install it or give a server (--db-url)", wanted,
-                       s.refused);
+        return err_set(err, "%s is wanted, but there is only %s; install it or name a server (url in [tool.hasten.db])",
+                       wanted, s.refused);
     if (given && given[0])
         return err_set(err, "no PostgreSQL server in HASTEN_PG_BIN ('%.200s'): initdb and postgres are looked for",
                        given);
     return err_set(
         err, "no PostgreSQL server found (in PATH, by pg_config, in the folders of packages); install one (Debian: "
-             "postgresql), name its folder in HASTEN_PG_BIN, or give a server (--db-url)");
+             "postgresql), name its folder in HASTEN_PG_BIN, or name a server (url in [tool.hasten.db])");
 }

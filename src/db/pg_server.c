@@ -13,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -24,7 +23,7 @@
 #define ROOM_OF_LOG (UINT64_C(320) << 20) /* write-ahead log, by max_wal_size below, and what is temporary */
 #define CLUSTER_BYTES (UINT64_C(40) << 20)
 
-enum { START_LIMIT_S = 60, STOP_LIMIT_S = 60, QUIT_LIMIT_S = 5, SAVE_LIMIT_S = 5, ARGS_MAX = 64 };
+enum { START_LIMIT_S = 60, STOP_LIMIT_S = 60, QUIT_LIMIT_S = 5, SAVE_LIMIT_S = 30, ARGS_MAX = 64 };
 
 static void nap_ms(long ms)
 {
@@ -95,6 +94,7 @@ int pg_server_place(struct pg_server *server, const struct pg_server_options *op
     int code = 0;
 
     *server = (struct pg_server){.n_workers = options->n_workers};
+    err_set(&server->death, "the PostgreSQL server does not run");
     if (choose_user(server, err) < 0 || pg_find(options->major, &server->program, err) < 0)
         return -1;
     name_cluster(server, choose_locale(options));
@@ -350,18 +350,23 @@ int pg_server_start(struct pg_server *server, const struct pg_server_options *op
 
 int pg_server_check(struct pg_server *server, struct err *err)
 {
+    struct err *death = &server->death;
     char words[300];
     int status;
 
-    if (server->pid <= 0)
-        return err_set(err, "the PostgreSQL server does not run");
-    if (waitpid(server->pid, &status, WNOHANG) != server->pid)
+    if (server->pid > 0 && waitpid(server->pid, &status, WNOHANG) == server->pid) {
+        server->pid = 0;
+        last_words(server, words, sizeof words);
+        if (WIFSIGNALED(status))
+            err_set(death, "the PostgreSQL server was killed by %s; the end of its log: %s",
+                    child_signal_name(WTERMSIG(status)), words);
+        else
+            err_set(death, "the PostgreSQL server ended with status %d: %s", WEXITSTATUS(status), words);
+    }
+    if (server->pid > 0)
         return 0;
-    server->pid = 0;
-    last_words(server, words, sizeof words);
-    if (WIFSIGNALED(status))
-        return err_set(err, "the PostgreSQL server was killed by %s; %s", child_signal_name(WTERMSIG(status)), words);
-    return err_set(err, "the PostgreSQL server ended with status %d: %s", WEXITSTATUS(status), words);
+    *err = *death;
+    return -1;
 }
 
 /* True when it has ended within the limit. */
@@ -391,7 +396,6 @@ static void keep_in_background(struct pg_server *server, const char *name, const
     const int pid = fork();
 
     if (pid == 0) {
-        setpriority(PRIO_PROCESS, 0, 10);
         keep_cluster(server, name, copy);
         copy_remove(copy);
         _exit(0);

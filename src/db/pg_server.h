@@ -30,8 +30,9 @@ struct pg_server {
     uid_t user;              /* 0: who we are */
     gid_t group;
     uint32_t n_workers;
-    int pid;   /* of the postmaster; 0: not running */
-    int saver; /* of the child that takes a cluster to the cache; 0: none */
+    int pid;          /* of the postmaster; 0: not running */
+    struct err death; /* how it ended, when pid is 0 again */
+    int saver;        /* of the child that takes a cluster to the cache; 0: none */
 };
 
 /* Socket folder of the server that pg_server_start will start; known before. */

@@ -76,39 +76,44 @@ static int lock_folder(const char *folder)
 
 /* ---- leftovers */
 
-/* The postmaster that runs in data, if one does: it is the process of its pid file and stands in that folder. */
-static int server_in(const char *data)
+/* Sends signal to every process that stands in data: a server's processes all do. Returns how many there are. */
+static int signal_all_in(const char *data, int signal)
 {
-    char path[PLACE_SIZE + 32];
-    char where[PLACE_SIZE + 32];
-    ssize_t n;
-    int pid = 0;
-    FILE *f;
+    struct dirent *e;
+    DIR *dir = opendir("/proc");
+    int n = 0;
 
-    snprintf(path, sizeof path, "%s/postmaster.pid", data);
-    f = fopen(path, "re");
-    if (f && fscanf(f, "%d", &pid) != 1)
-        pid = 0;
-    if (f)
-        fclose(f);
-    if (pid <= 1)
-        return 0;
-    snprintf(path, sizeof path, "/proc/%d/cwd", pid);
-    n = readlink(path, where, sizeof where - 1);
-    if (n < 0)
-        return 0;
-    where[n] = '\0';
-    return strcmp(where, data) == 0 ? pid : 0;
+    while (dir && (e = readdir(dir))) {
+        char path[64];
+        char where[PLACE_SIZE + 32];
+        const int pid = atoi(e->d_name);
+        ssize_t size;
+
+        snprintf(path, sizeof path, "/proc/%d/cwd", pid);
+        if (pid <= 1 || (size = readlink(path, where, sizeof where - 1)) < 0)
+            continue;
+        where[size] = '\0';
+        if (!strcmp(where, data)) {
+            n++;
+            kill(pid, signal);
+        }
+    }
+    if (dir)
+        closedir(dir);
+    return n;
 }
 
+/* A server that was stopped has removed its pid file; where there is one, it or some of its processes may live. */
 static void end_server(const char *data)
 {
     const struct timespec nap = {.tv_nsec = 5000000};
+    char path[PLACE_SIZE + 32];
 
-    for (int round = 0, pid; round < 400 && (pid = server_in(data)) > 0; round++) {
-        kill(pid, round < 200 ? SIGQUIT : SIGKILL);
+    snprintf(path, sizeof path, "%s/postmaster.pid", data);
+    if (access(path, F_OK) < 0)
+        return;
+    for (int round = 0; round < 400 && signal_all_in(data, SIGKILL) > 0; round++)
         nanosleep(&nap, NULL);
-    }
 }
 
 static void clear_place(char *path)

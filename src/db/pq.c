@@ -1,6 +1,7 @@
 #include "db/pq.h"
 
 #include <dlfcn.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,7 +23,11 @@ static struct {
     char *(*error)(const struct pg_conn *);
     void (*finish)(struct pg_conn *);
     int (*version)(const struct pg_conn *);
-    struct pg_result *(*exec)(struct pg_conn *, const char *);
+    int (*send)(struct pg_conn *, const char *);
+    int (*consume)(struct pg_conn *);
+    int (*busy)(struct pg_conn *);
+    struct pg_result *(*next)(struct pg_conn *);
+    int (*socket)(const struct pg_conn *);
     int (*result_status)(const struct pg_result *);
     char *(*field)(const struct pg_result *, int);
     int (*n_rows)(const struct pg_result *);
@@ -44,7 +49,11 @@ static const struct {
     {"PQerrorMessage", &pq.error},
     {"PQfinish", &pq.finish},
     {"PQserverVersion", &pq.version},
-    {"PQexec", &pq.exec},
+    {"PQsendQuery", &pq.send},
+    {"PQconsumeInput", &pq.consume},
+    {"PQisBusy", &pq.busy},
+    {"PQgetResult", &pq.next},
+    {"PQsocket", &pq.socket},
     {"PQresultStatus", &pq.result_status},
     {"PQresultErrorField", &pq.field},
     {"PQntuples", &pq.n_rows},
@@ -58,6 +67,10 @@ static const struct {
 };
 
 static char last_state[8];
+static struct {
+    bool (*give_up)(void *arg);
+    void *arg;
+} watch;
 
 /* Where libpq may be; HASTEN_LIBPQ names one that is elsewhere. */
 static void *find_library(void)
@@ -162,15 +175,61 @@ static int failed(struct pg_conn *conn, const struct pg_result *result, const ch
                        "the disk of the PostgreSQL server is full (%.300s); HASTEN_DB_PLACE=disk or memory chooses "
                        "where hasten's own lies",
                        message ? message : "");
+    if (!result && !pq.error(conn)[0])
+        return err_set(err, "PostgreSQL did not answer any more (to: %.60s)", sql);
     if (!message)
         return say(err, "PostgreSQL", pq.error(conn));
     return err_set(err, "PostgreSQL: %.250s%s%.100s (in: %.60s)", message, detail ? "; " : "", detail ? detail : "",
                    sql);
 }
 
+void pq_watch(bool (*give_up)(void *arg), void *arg)
+{
+    watch.give_up = give_up;
+    watch.arg = arg;
+}
+
+/*
+ * Until the next result can be had. Not PQexec: when the postmaster dies, a backend in the middle of DROP DATABASE may wait
+ * for its checkpointer for ever (seen with PostgreSQL 15), and we with it.
+ */
+static bool await_result(struct pg_conn *conn)
+{
+    while (pq.busy(conn)) {
+        struct pollfd p = {.fd = pq.socket(conn), .events = POLLIN};
+
+        if (poll(&p, 1, 50) == 0 && watch.give_up && watch.give_up(watch.arg))
+            return false;
+        if (p.revents && !pq.consume(conn))
+            return true; /* the next result says what is wrong */
+    }
+    return true;
+}
+
+/* The result of the last statement, or of the one that failed; owned, NULL when the connection is of no use. */
+static struct pg_result *exec(struct pg_conn *conn, const char *sql)
+{
+    struct pg_result *last = NULL;
+    struct pg_result *result;
+
+    if (!pq.send(conn, sql))
+        return NULL;
+    while (await_result(conn)) {
+        result = pq.next(conn);
+        if (!result)
+            return last;
+        if (last)
+            pq.clear(last);
+        last = result;
+    }
+    if (last)
+        pq.clear(last);
+    return NULL;
+}
+
 int pq_run(struct pg_conn *conn, const char *sql, struct str *rows, struct err *err)
 {
-    struct pg_result *result = pq.exec(conn, sql);
+    struct pg_result *result = exec(conn, sql);
     const int status = result ? pq.result_status(result) : -1;
     int code = 0;
 
@@ -201,6 +260,11 @@ int pq_runf(struct pg_conn *conn, struct err *err, const char *fmt, ...)
 const char *pq_state(void)
 {
     return last_state;
+}
+
+bool pq_is_lost(const struct pg_conn *conn)
+{
+    return pq.status(conn) != CONNECTION_OK;
 }
 
 int pq_version(struct pg_conn *conn)

@@ -19,10 +19,14 @@ void pq_close(struct pg_conn *conn); /* NULL is allowed */
 int pq_run(struct pg_conn *conn, const char *sql, struct str *rows, struct err *err);
 int pq_runf(struct pg_conn *conn, struct err *err, const char *fmt, ...) HS_PRINTF(3, 4);
 
+/* While an answer is awaited, give_up is asked again and again; true: the statement fails, the connection is lost. */
+void pq_watch(bool (*give_up)(void *arg), void *arg);
+
 /* SQLSTATE of the last failure of pq_run or pq_open; "" when the server said none. Borrowed until the next. */
 const char *pq_state(void);
 
-int pq_version(struct pg_conn *conn); /* 150018 */
+bool pq_is_lost(const struct pg_conn *conn); /* the server has ended it */
+int pq_version(struct pg_conn *conn);        /* 150018 */
 
 /* A value of a conninfo string ("host", "dbname"), "" when it names none. False: it cannot be read. */
 bool pq_part(const char *conninfo, const char *keyword, char *value, size_t size);

@@ -51,16 +51,22 @@ static int await(const struct setup *setup, int pid)
     return status;
 }
 
+/* The last line that speaks of an error, else the last one that is not indented: psql ends with a line under the place. */
 static void last_line(const char *path, char *line, size_t size)
 {
     char next[280];
+    bool of_error = false;
     FILE *f = fopen(path, "re");
 
     snprintf(line, size, "it printed nothing");
     while (f && fgets(next, sizeof next, f)) {
+        const bool speaks = strcasestr(next, "error") != NULL;
+
         next[strcspn(next, "\n")] = '\0';
-        if (next[0])
+        if (next[0] && next[0] != ' ' && next[0] != '\t' && (speaks || !of_error)) {
             snprintf(line, size, "%s", next);
+            of_error = speaks;
+        }
     }
     if (f)
         fclose(f);

@@ -47,10 +47,10 @@ static char **merged_environment(const char *const *additions)
 }
 
 /* -1 with errno: what is not as it was asked for. */
-static int set_log(const char *path)
+static int set_output(const struct spawn_options *o)
 {
     const int null = open("/dev/null", O_RDONLY);
-    const int log = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    const int log = o->log ? open(o->log, O_WRONLY | O_CREAT | O_APPEND, 0600) : o->out;
 
     if (null < 0 || log < 0)
         return -1;
@@ -91,7 +91,7 @@ static HS_NORETURN void child(const struct spawn_options *o, char **env, int rep
         if (o->keep[i] >= 0)
             fcntl(o->keep[i], F_SETFD, 0);
     environ = env;
-    if ((!o->log || set_log(o->log) == 0) && set_person(o) == 0 && (!o->folder || chdir(o->folder) == 0))
+    if (((!o->log && !o->out) || set_output(o) == 0) && set_person(o) == 0 && (!o->folder || chdir(o->folder) == 0))
         execvp(o->argv[0], o->argv);
     code = errno;
     if (write(report, &code, sizeof code) < 0)

@@ -12,6 +12,7 @@ struct spawn_options {
     int terminal;          /* slave of a pseudo-terminal: new session, becomes 0, 1, 2; -1: ours are inherited */
     bool own_group;        /* a process group of its own, so that the terminal's signals reach us alone */
     const char *log;       /* file that becomes 1 and 2, added to; 0 is /dev/null then; NULL: ours are inherited */
+    int out;               /* becomes 1 and 2, 0 is /dev/null then; 0: not wanted (a log is the other way) */
     const char *folder;    /* where it runs; NULL: here */
     uint32_t user, group;  /* who it is; user 0: who we are */
     bool ends_with_parent; /* SIGQUIT when this process ends, where the kernel can do that */

@@ -24,5 +24,6 @@ extern PyMethodDef monitor_methods[];     /* monitor.c: coverage by events of sy
 extern PyMethodDef covered_methods[];     /* covered.c: what it collected, for coverage.py */
 extern PyMethodDef collect_methods[];     /* collect.c: caches and items of collection */
 extern PyMethodDef importwatch_methods[]; /* importwatch.c: what imports cost */
+extern PyMethodDef database_methods[];    /* database.c: workers' databases */
 
 #endif

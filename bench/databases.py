@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+"""Databases for workers: what a server, a template and a clone cost, beside what people have today.
+
+    databases.py ready [--rounds 5]     a server that takes connections: initdb and start, beside hasten's cached copy
+    databases.py clone [--rounds 20]    CREATE DATABASE ... TEMPLATE of 300 tables, the default beside hasten's strategy
+    databases.py workers [--rounds 3]   databases for four workers: set up in each, cloned, and cloned with all cached
+    databases.py settings [--rounds 10] the same clone on servers with different shared_buffers
+
+Interleaved; medians of wall time, and CPU time of all processes of the server. Needs PostgreSQL, psycopg, and the built
+program beside this interpreter. As root, what is compared runs as the user postgres, as hasten's own server does.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import os
+import pathlib
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import psycopg
+
+HASTEN = pathlib.Path(sys.executable).with_name("hasten")
+TICK = os.sysconf("SC_CLK_TCK")
+N_TABLES = 300
+CLONE = "CREATE DATABASE bench_clone TEMPLATE bench_template"
+
+
+def schema(n: int = N_TABLES) -> str:
+    """n tables with four indexes each."""
+    table = (
+        "CREATE TABLE t{0}(id serial PRIMARY KEY, a int, b text, c timestamptz);\n"
+        "CREATE INDEX ON t{0}(a);\nCREATE INDEX ON t{0}(b);\nCREATE INDEX ON t{0}(c);\n"
+    )
+    return "".join(table.format(i) for i in range(n))
+
+
+def programs() -> pathlib.Path:
+    """The folder of initdb: of PATH, else the newest of Debian's."""
+    found = shutil.which("initdb")
+    folders = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: int(p.parent.name))
+    if not found and not folders:
+        raise SystemExit("databases: no PostgreSQL server here")
+    return pathlib.Path(found).parent if found else folders[-1]
+
+
+def as_server() -> dict[str, object]:
+    """Popen's arguments for a process of the server."""
+    root = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}
+    return {"cwd": "/", "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, **root}
+
+
+def cpu_of(data: str) -> float:
+    """Seconds of all processes that stand in a server's data folder, and of those of their children that have ended."""
+    total = 0
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.readlink(entry / "cwd") == data:
+                    fields = (entry / "stat").read_text().rpartition(") ")[2].split()
+                    total += sum(map(int, fields[11:15]))
+    return total / TICK
+
+
+@dataclasses.dataclass
+class Server:
+    """One that runs: how to connect to database "postgres", and where its data are."""
+
+    conninfo: str
+    data: str
+
+    def run(self, *statements: str, database: str = "postgres") -> None:
+        with psycopg.connect(self.conninfo, dbname=database, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement)
+        connection.close()
+
+
+@contextlib.contextmanager
+def keeper(cache: pathlib.Path, *args: str) -> Iterator[tuple[str, Server]]:
+    """hasten's: its control socket, and the server once somebody has waited for it."""
+    held = subprocess.Popen(["sleep", "3600"])
+    command = [HASTEN, "db", "keep", "--pid", str(held.pid), "--root", "/", "--postgres", "--workers", "4", *args]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"XDG_CACHE_HOME": str(cache)}
+    )
+    try:
+        assert process.stdout is not None
+        facts = dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
+        sockets = facts["postgres"].partition("host=")[2].partition("&")[0]
+        data = str(pathlib.Path(sockets).parent / "data")
+        yield facts["control"], Server(f"host={sockets} user=postgres", data)
+    finally:
+        for one in (process, held):
+            one.terminate()
+            one.wait()
+
+
+def ask(control: str, request: str) -> None:
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(control)
+        s.sendall(request.encode() + b"\n")
+        answer = b""
+        while part := s.recv(4096):
+            answer += part
+    if not answer.startswith(b"ok"):
+        raise SystemExit(f"databases: {answer.decode()}")
+
+
+@contextlib.contextmanager
+def by_hand(*settings: str) -> Iterator[Server]:
+    """initdb and pg_ctl start -w, as test suites do it, without fsync, in the same file system as hasten's."""
+    base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    folder = tempfile.mkdtemp(prefix="bench-databases-", dir=base)
+    if os.geteuid() == 0:
+        shutil.chown(folder, "postgres", "postgres")
+    data, bin_folder = f"{folder}/data", programs()
+    options = " ".join(["-F", "-k", folder, "-c listen_addresses=", *(f"-c {s}" for s in settings)])
+    try:
+        subprocess.run([bin_folder / "initdb", "-D", data, "-U", "postgres", "-A", "trust"], check=True, **as_server())
+        subprocess.run([bin_folder / "pg_ctl", "-D", data, "-w", "-o", options, "start"], check=True, **as_server())
+        yield Server(f"host={folder} user=postgres", data)
+    finally:
+        subprocess.run([bin_folder / "pg_ctl", "-D", data, "-m", "immediate", "stop"], check=False, **as_server())
+        shutil.rmtree(folder)
+
+
+def show(rows: dict[str, list[tuple[float, float]]]) -> None:
+    """name -> (wall, CPU) of each round; the first is the reference."""
+    base = [statistics.median(values) for values in zip(*next(iter(rows.values())), strict=True)]
+    for name, values in rows.items():
+        wall, cpu = (statistics.median(column) for column in zip(*values, strict=True))
+        ratios = f"{wall / base[0]:5.2f}  {cpu / base[1]:5.2f}" if base[1] else f"{wall / base[0]:5.2f}      -"
+        print(f"{name:28} wall {wall * 1e3:8.1f} ms   CPU {cpu * 1e3:8.1f} ms   ratios {ratios}")
+
+
+def timed(action: Callable[[], object], data: str) -> tuple[float, float]:
+    before, start = cpu_of(data), time.perf_counter()
+    action()
+    wall = time.perf_counter() - start
+    return wall, cpu_of(data) - before
+
+
+def ready(rounds: int, cache: pathlib.Path) -> None:
+    rows: dict[str, list[tuple[float, float]]] = {"initdb and start": [], "hasten, cached": []}
+    with keeper(cache) as (control, _server):
+        ask(control, "ready postgres")
+    for _ in range(rounds):
+        usage, start = os.times(), time.perf_counter()
+        with by_hand() as server:
+            wall = time.perf_counter() - start
+            now = os.times()
+            spent = now.children_user + now.children_system - usage.children_user - usage.children_system
+            rows["initdb and start"].append((wall, spent + cpu_of(server.data)))
+        start = time.perf_counter()
+        with keeper(cache) as (control, server):
+            ask(control, "ready postgres")
+            wall = time.perf_counter() - start
+            own = pathlib.Path(f"/proc/{keeper_of(control)}/stat").read_text().rpartition(") ")[2].split()
+            rows["hasten, cached"].append((wall, cpu_of(server.data) + sum(map(int, own[11:15])) / TICK))
+    show(rows)
+
+
+def keeper_of(control: str) -> int:
+    """The process that listens there."""
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+                if b"keep" in command and pathlib.Path(control).parent.name.encode() in command:
+                    return int(entry.name)
+    raise SystemExit("databases: the keeper has ended")
+
+
+def make_template(server: Server) -> None:
+    server.run("CREATE DATABASE bench_template")
+    server.run(schema(), "VACUUM (FREEZE, ANALYZE)", database="bench_template")
+    server.run("CHECKPOINT")
+
+
+def clone(rounds: int, cache: pathlib.Path) -> None:
+    rows: dict[str, list[tuple[float, float]]] = {"CREATE DATABASE's default": [], "FILE_COPY": []}
+    with keeper(cache) as (control, server):
+        ask(control, "ready postgres")
+        make_template(server)
+        for i in range(rounds):
+            for name in list(rows) if i % 2 else list(reversed(rows)):
+                sql = CLONE + (" STRATEGY FILE_COPY" if name == "FILE_COPY" else "")
+                rows[name].append(timed(lambda sql=sql: server.run(sql), server.data))
+                server.run("DROP DATABASE bench_clone")
+    show(rows)
+
+
+def workers(rounds: int, cache: pathlib.Path) -> None:
+    names = ("set up in each worker", "hasten, nothing cached", "hasten, cached")
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-databases-"))
+    script = folder / "schema.sql"
+    script.write_text(schema())
+    psql = programs() / "psql"
+
+    def set_up_four(server: Server) -> None:
+        for i in range(4):
+            server.run(f"CREATE DATABASE w{i}")
+        ones = [
+            subprocess.Popen(
+                [psql, "-qX", "-f", script, "-d", f"{server.conninfo} dbname=w{i}"], stdout=subprocess.DEVNULL
+            )
+            for i in range(4)
+        ]
+        for one in ones:
+            one.wait()
+
+    def lease_four(control: str) -> None:
+        for i in range(4):
+            ask(control, f"lease postgres gw{i} 1")
+
+    with keeper(cache) as (control, _server):
+        ask(control, "ready postgres")
+    for i in range(rounds):
+        with keeper(cache) as (control, server):
+            ask(control, "ready postgres")
+            rows[names[0]].append(timed(lambda server=server: set_up_four(server), server.data))
+        for name in names[1:]:
+            start = time.perf_counter()
+            key = f"{os.getpid():08x}{i:08x}"
+            with keeper(cache, f"--postgres-sql={script}", f"--postgres-key={key}") as (control, server):
+                lease_four(control)
+                rows[name].append((time.perf_counter() - start, cpu_of(server.data)))
+    shutil.rmtree(folder)
+    show(rows)
+    print("(hasten's times begin with no server; those of the first row with a server that is ready)")
+
+
+def settings(rounds: int, _cache: pathlib.Path) -> None:
+    sizes = ("128MB", "8MB", "16MB", "32MB", "64MB")
+    rows: dict[str, list[tuple[float, float]]] = {f"shared_buffers={size}": [] for size in sizes}
+    with contextlib.ExitStack() as stack:
+        servers = {
+            f"shared_buffers={size}": stack.enter_context(
+                by_hand(f"shared_buffers={size}", "synchronous_commit=off", "full_page_writes=off", "autovacuum=off")
+            )
+            for size in sizes
+        }
+        for server in servers.values():
+            make_template(server)
+        for _ in range(rounds):
+            for name, server in servers.items():
+                rows[name].append(timed(lambda s=server: s.run(CLONE + " STRATEGY FILE_COPY"), server.data))
+                server.run("DROP DATABASE bench_clone")
+    show(rows)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = {"ready": (ready, 5), "clone": (clone, 20), "workers": (workers, 3), "settings": (settings, 10)}
+    parser.add_argument("what", choices=commands)
+    parser.add_argument("--rounds", type=int, default=0)
+    args = parser.parse_args()
+    action, rounds = commands[args.what]
+    with tempfile.TemporaryDirectory(prefix="bench-databases-") as folder:
+        action(args.rounds or rounds, pathlib.Path(folder))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

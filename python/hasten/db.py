@@ -1,0 +1,394 @@
+"""Databases for tests: ``[tool.hasten.db]``, the fixtures ``hasten_pg`` and ``hasten_sqlite``, each worker's variable.
+
+The work is done by a process of its own, `hasten db keep` (src/db/keep.h): it is started here, before the first
+conftest is imported, and asked here. Plain pytest without hasten's workers has the same fixtures.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import re
+import shlex
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import pytest
+
+from hasten import _native
+from hasten.plugin import state
+
+KINDS = ("postgres", "sqlite")
+KEYS: dict[str, dict[str, type]] = {
+    "postgres": {"setup": str, "env": str, "files": list, "scheme": str, "version": int, "locale": str},
+    "sqlite": {"setup": str, "env": str, "files": list, "file": str, "form": str},
+}
+CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+INCLUDES = re.compile(rb"^\s*\\i", re.MULTILINE)  # psql's \i and \ir
+END_LIMIT_MS = 40_000
+
+
+class DatabaseError(Exception):
+    """No database could be had; str() says why, in one line."""
+
+
+class _Nothing:
+    """The type of no value: that of unknown settings."""
+
+
+@dataclasses.dataclass
+class Kind:
+    """One table of settings, checked."""
+
+    name: str
+    settings: dict[str, Any]
+    sql: str = ""
+    command: str = ""
+    key: str = ""  # "": this run's own
+
+    @property
+    def env(self) -> str:
+        return str(self.settings.get("env", ""))
+
+
+def read_settings(root: Path) -> tuple[list[Kind], str] | None:
+    """The kinds of ``[tool.hasten.db]`` in root's pyproject.toml and the given server's URL; None: no such table."""
+    try:
+        text = (root / "pyproject.toml").read_bytes()
+    except OSError:
+        return None
+    if b"hasten" not in text:
+        return None
+    import tomllib
+
+    try:
+        tables = tomllib.loads(text.decode())
+    except (ValueError, UnicodeDecodeError):
+        return None  # pytest says it
+    table = tables.get("tool", {}).get("hasten", {}).get("db")
+    return None if table is None else _checked(root, table)
+
+
+def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
+    unknown = sorted(set(table) - {*KINDS, "url"}) if isinstance(table, dict) else ["(not a table)"]
+    if unknown:
+        raise pytest.UsageError(f"[tool.hasten.db]: unknown '{unknown[0]}'; known are postgres, sqlite, url")
+    kinds = []
+    for name in KINDS:
+        if name in table:
+            settings = table[name] if isinstance(table[name], dict) else {"": None}
+            for key, value in settings.items():
+                if not isinstance(value, KEYS[name].get(key, _Nothing)):
+                    raise pytest.UsageError(
+                        f"[tool.hasten.db] {name}: '{key}' is not known or has a value of the wrong type; known are "
+                        f"{', '.join(KEYS[name])}"
+                    )
+            kinds.append(_with_setup(root, Kind(name, settings)))
+    return kinds, str(table.get("url", ""))
+
+
+def _with_setup(root: Path, kind: Kind) -> Kind:
+    setup = kind.settings.get("setup", "")
+    if setup.endswith(".sql") and not any(c.isspace() for c in setup):
+        kind.sql = str(root / setup)
+    elif CALLABLE.fullmatch(setup):
+        kind.command = shlex.join([sys.executable, "-m", "hasten.db_setup", setup])
+    elif setup:
+        kind.command = setup
+    kind.key = _key(root, kind)
+    return kind
+
+
+def _key(root: Path, kind: Kind) -> str:
+    """A hash of all that the template's content comes from; "" where that is not known: it is built in each run."""
+    names = sorted({path for glob in kind.settings.get("files", []) for path in root.glob(glob) if path.is_file()})
+    try:
+        script = Path(kind.sql).read_bytes() if kind.sql else b""
+        if not (kind.sql or kind.command) or (not names and (kind.command or INCLUDES.search(script))):
+            return ""
+        hashed = hashlib.sha256()
+        given = [Path(root / kind.settings["file"])] if kind.settings.get("file") else []
+        parts = [repr((kind.name, kind.command, sorted(kind.settings.items()))).encode(), script]
+        for path in [*names, *given]:
+            parts += [os.path.relpath(path, root).encode(), path.read_bytes()]
+        for part in parts:
+            hashed.update(b"%d:" % len(part) + part)
+    except OSError:
+        return ""
+    return hashed.hexdigest()[:24]
+
+
+class Databases:
+    """This process's view of the run's databases. One per process; forks go on with it."""
+
+    def __init__(self, root: Path, kinds: list[Kind], url: str, n_workers: int) -> None:
+        self.root = root
+        self.kinds = {kind.name: kind for kind in kinds}
+        self.given = url
+        self.n_workers = n_workers
+        self.worker = "main"
+        self.control = ""
+        self.urls: dict[str, str] = {}
+        self.keeper = 0  # our child; 0: another's
+        self.owner = 0  # the process whose child it is
+        self.failed = ""
+        self.manager: Any = None  # plugin manager of the session that these are for
+
+    # ---- the keeper
+
+    @property
+    def names(self) -> list[str]:
+        """Variables that differ between workers."""
+        return [kind.env for kind in self.kinds.values() if kind.env]
+
+    def _watched(self) -> int:
+        """The process with which the run ends: the supervisor, or the pytest process that has started one."""
+        said = os.environ.get("HASTEN_DB_PID", "")
+        return int(said) if said.isdigit() else os.getppid() if state.started_by_program else os.getpid()
+
+    def start(self) -> None:
+        """DatabaseError when not even the keeper can be started."""
+        from hasten.__main__ import find_program
+
+        if self.control:
+            return
+        program = find_program()
+        if program is None:
+            raise DatabaseError("the hasten program is not installed beside this Python")
+        try:
+            self.keeper, facts = _native.database_start([program, "db", "keep", *self._arguments()])
+        except OSError as exc:
+            raise DatabaseError(str(exc).removeprefix("hasten: ")) from None
+        self.owner = os.getpid()
+        self._learn(facts)
+
+    def join(self) -> None:
+        """A process that was started in the course of a run: the keeper lives already."""
+        folder = _native.database_place(self._watched())
+        try:
+            self._learn(Path(folder, "info").read_text(encoding="utf-8"))
+        except OSError:
+            self.failed = "the process that keeps this run's databases has ended"
+
+    def _arguments(self) -> list[str]:
+        args = ["--pid", str(self._watched()), "--root", str(self.root), "--workers", str(self.n_workers)]
+        if self.given:
+            args += [f"--db-url={self.given}"]
+        for kind in self.kinds.values():
+            given = {"key": kind.key, "sql": kind.sql, "command": kind.command, "env": kind.env}
+            given |= {key: kind.settings[key] for key in ("scheme", "version", "locale") if key in kind.settings}
+            if kind.settings.get("file"):
+                given["file"] = str(self.root / kind.settings["file"])
+            args += [f"--{kind.name}", *([f"--{kind.name}-early"] if kind.env else [])]
+            args += [f"--{kind.name}-{key}={value}" for key, value in given.items() if value]
+        return args
+
+    def _learn(self, facts: str) -> None:
+        for line in facts.splitlines():
+            word, _, value = line.partition(" ")
+            if word == "control":
+                self.control = value
+            elif word in KINDS:
+                self.urls[word] = value
+
+    def end(self) -> None:
+        if self.keeper and self.owner == os.getpid():
+            _native.database_end(self.keeper, END_LIMIT_MS)
+            self.keeper = 0
+
+    def trouble(self) -> str:
+        """What went wrong so far, with the output of a set-up that failed."""
+        try:
+            return Path(self.control).with_name("trouble").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    # ---- asking it
+
+    def _ask(self, request: str) -> str:
+        self.start()
+        try:
+            answer = _native.database_ask(self.control, request)
+        except OSError as exc:
+            raise DatabaseError(str(exc)) from None
+        word, _, text = answer.partition(" ")
+        if word.strip() != "ok":
+            raise DatabaseError(text.rstrip("\n"))
+        return text.rstrip("\n")
+
+    def lease(self, name: str, verb: str = "lease") -> str:
+        """The URL (SQLite: path) of this worker's database."""
+        if name not in self.kinds:
+            raise DatabaseError(f"[tool.hasten.db] of pyproject.toml has no '{name}'")
+        return self._ask(f"{verb} {name} {self.worker} {os.getpid()}")
+
+    # ---- the variable
+
+    def value(self, kind: Kind, worker: str) -> str:
+        """What the variable is set to for a worker: known before there is such a database."""
+        url = self.urls.get(kind.name, "").replace("%s", re.sub(r"[^A-Za-z0-9]", "_", worker))
+        return f"sqlite:///{url}" if kind.name == "sqlite" and kind.settings.get("form", "url") == "url" else url
+
+    def identity(self, worker: str) -> None:
+        """From here on this process is that worker, and its variables say so; its databases are there then."""
+        self.worker = worker
+        for kind in self.kinds.values():
+            if not kind.env or not self.control:
+                continue
+            os.environ[kind.env] = self.value(kind, worker)
+            if state.role == "worker" and not self.failed:
+                try:
+                    self.lease(kind.name)
+                except DatabaseError as exc:
+                    self.failed = str(exc)
+
+    def check(self) -> None:
+        """Before tests are run here, or workers are forked from here: UsageError when they would have no database."""
+        try:
+            if self.failed:
+                raise DatabaseError(self.failed)
+            for kind in self.kinds.values():
+                if kind.env and state.role != "worker":
+                    self._ask(f"ready {kind.name}")
+        except DatabaseError as exc:
+            raise pytest.UsageError(f"hasten: no database for the tests: {exc}") from None
+
+
+# ---- the fixtures
+
+
+class Database:
+    """A worker's own database. url: for drivers; params: arguments of ``psycopg.connect`` or ``sqlite3.connect``."""
+
+    def __init__(self, databases: Databases, kind: str) -> None:
+        self._databases = databases
+        self._kind = kind
+        self._leased: tuple[int, str] = (0, "")
+
+    @property
+    def _text(self) -> str:
+        if self._leased[0] != os.getpid():
+            self._take("lease")
+        return self._leased[1]
+
+    def _take(self, verb: str) -> None:
+        reason = ""
+        try:
+            self._leased = (os.getpid(), self._databases.lease(self._kind, verb))
+        except DatabaseError as exc:
+            reason = str(exc)
+        if reason:
+            pytest.fail(f"hasten: {reason}", pytrace=False)
+
+    @property
+    def url(self) -> str:
+        return f"sqlite:///{self._text}" if self._kind == "sqlite" else self._text
+
+    @property
+    def path(self) -> str:
+        """SQLite: the file."""
+        if self._kind != "sqlite":
+            raise AttributeError("path: only of an SQLite database")
+        return self._text
+
+    @property
+    def params(self) -> dict[str, Any]:
+        return {"database": self._text} if self._kind == "sqlite" else parameters(self._text)
+
+    def reset(self) -> None:
+        """The template's content again; connections to it are ended (SQLite: they keep the old file)."""
+        self._take("reset")
+
+
+def parameters(url: str) -> dict[str, Any]:
+    """libpq's keywords from a URL."""
+    parts = urlsplit(url)
+    found: dict[str, Any] = dict(parse_qsl(parts.query))
+    named = {"user": parts.username, "password": parts.password, "host": parts.hostname, "dbname": parts.path[1:]}
+    found |= {key: unquote(value) for key, value in named.items() if value}
+    port = parts.port or found.get("port")
+    return found | ({"port": int(port)} if port else {})
+
+
+def _database(kind: str) -> Database:
+    database = Database(state.db, kind)
+    database.url  # noqa: B018 (waits for it)
+    return database
+
+
+@pytest.fixture(scope="session")
+def hasten_pg() -> Database:
+    """This worker's own PostgreSQL database, a copy of the template: .url, .params, .reset()."""
+    return _database("postgres")
+
+
+@pytest.fixture(scope="session")
+def hasten_sqlite() -> Database:
+    """This worker's own SQLite database, a copy of the template: .url, .path, .params, .reset()."""
+    return _database("sqlite")
+
+
+# ---- this module as a plugin of every process of a project with settings
+
+
+def _is_ours(config: pytest.Config) -> bool:
+    """Not a session that a test starts in its own process."""
+    return state.db.manager is config.pluginmanager
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> None:
+    if _is_ours(session.config) and state.role in ("", "plain") and state.db.control:
+        state.db.check()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    trouble = state.db.trouble() if _is_ours(config) and state.db.owner == os.getpid() else ""
+    if trouble:
+        terminalreporter.section("databases (hasten)")
+        terminalreporter.write_line(trouble.rstrip("\n"))
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> Generator[None, Any, Any]:
+    try:
+        return (yield)
+    finally:
+        if _is_ours(config) and state.role not in ("template", "worker"):
+            state.db.end()
+
+
+def begin(config: pytest.Config, driven: bool) -> None:
+    """Called before the first conftest is imported. driven: by hasten, with workers perhaps; else by pytest alone."""
+    if state.db is None:
+        found = read_settings(config.rootpath)
+        if found is None:
+            return
+        state.db = Databases(config.rootpath, *found, n_workers=1)
+        state.db.manager = config.pluginmanager
+        _set_up(config, state.db, driven)
+    if not config.pluginmanager.hasplugin("hasten-db"):
+        config.pluginmanager.register(sys.modules[__name__], "hasten-db")
+
+
+def _set_up(config: pytest.Config, databases: Databases, driven: bool) -> None:
+    known = config.known_args_namespace
+    names = ("help", "version", "collectonly", "showfixtures", "show_fixtures_per_test", "markers", "cacheshow")
+    if any(getattr(known, name, False) for name in names):
+        return
+    if driven and state.started_by_program and (state.reporter_chan < 0) is not (state.template_chan < 0):
+        databases.join()
+    elif driven or databases.names:
+        if driven:
+            from hasten import options, split
+
+            databases.n_workers = max(1, options.resolve(known, split._auto(known)).n_workers)
+        try:
+            databases.start()
+        except DatabaseError as exc:
+            raise pytest.UsageError(f"hasten: {exc}") from None
+    databases.identity("main")
