@@ -203,7 +203,7 @@ def workers(rounds: int, cache: pathlib.Path) -> None:
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-databases-"))
     script = folder / "schema.sql"
     script.write_text(schema())
-    psql = programs() / "psql"
+    psql = shutil.which("psql") or str(programs() / "psql")
 
     def set_up_four(server: Server) -> None:
         for i in range(4):

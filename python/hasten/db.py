@@ -251,7 +251,7 @@ class Databases:
         try:
             if self.failed:
                 raise DatabaseError(self.failed)
-            for kind in self.kinds.values():
+            for kind in self.kinds.values() if self.control else ():
                 if kind.env and state.role != "worker":
                     self._ask(f"ready {kind.name}")
         except DatabaseError as exc:
@@ -340,10 +340,17 @@ def _is_ours(config: pytest.Config) -> bool:
     return state.db.manager is config.pluginmanager
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtestloop(session: pytest.Session) -> None:
-    if _is_ours(session.config) and state.role in ("", "plain") and state.db.control:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
+    """A worker asks when it is attached (worker.py), so that the answer has a way to people."""
+    if (
+        _is_ours(session.config)
+        and state.role in ("", "plain", "template")
+        and session.items
+        and not session.testsfailed
+    ):
         state.db.check()
+    return (yield)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

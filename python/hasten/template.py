@@ -284,8 +284,6 @@ class Template:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         release_collector()
         blocked = self._blocked(session)
-        if state.db is not None and not blocked:
-            state.db.check()
         if state.fork is not None:
             return self._run_early(session)
         if self._must_start_over(session, blocked):
@@ -303,8 +301,6 @@ class Template:
             return self._end(once, fork)
         once.in_worker()
         items, order = self._become_worker(session, fork, limits)
-        if state.db is not None:
-            state.db.check()
         if order:
             self.worker.run(session, items, order)
         return True

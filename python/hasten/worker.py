@@ -13,6 +13,7 @@ import pytest
 from _pytest.reports import TestReport
 
 from hasten import _native, failures, fuse, known, switch, wire
+from hasten.plugin import state
 
 NO_ITEM = 0xFFFFFFFF
 NOT_RUN, NO_MORE, STOPPED = 0, 1, 3  # what fuse.c says of a test or of the session
@@ -109,6 +110,8 @@ class Worker:
             "cwd": os.getcwd(),
         }
         self._publish(_native.RECORD_NODE_UP, payload=wire.dumps(info))
+        if state.db is not None:
+            state.db.check()
 
     def _own_fault_handler(self) -> None:
         """Python stacks of a crash go to this worker's own file, where the supervisor finds them."""
@@ -366,8 +369,6 @@ class Worker:
             _native.worker_stop()
             self._publish(_native.RECORD_INTERRUPT, payload=payload)
             return
-        from hasten.plugin import state
-
         chan = state.template_chan if state.fork is None else state.fork[1]
         fd = _native.blob(payload)
         try:
