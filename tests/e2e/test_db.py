@@ -361,6 +361,33 @@ def test_what_cannot_work_is_one_line(
     assert len(lines) == 1, run.describe()
 
 
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system with room for a server and not for four databases more."""
+    folder = Path("/tmp") / f"hasten-e2e-{os.getpid()}-{time.monotonic_ns()}"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=48m,mode=1777", "tmpfs", str(folder)]
+    try:
+        if os.geteuid() != 0 or subprocess.run(mount, stderr=subprocess.DEVNULL, check=False).returncode != 0:
+            pytest.skip("no file system of a wanted size can be mounted here")
+        yield folder
+        subprocess.run(["umount", "-l", folder], check=True)
+    finally:
+        folder.rmdir()
+
+
+def test_a_full_disk_is_one_line(suite: Any, run_hasten: Any, cache: dict[str, str], small_disk: Path) -> None:
+    folder = suite({"schema.sql": SCHEMA, "test_x.py": "def test_x(): pass\ndef test_y(): pass"})
+    settings(folder, more=', env = "DB"')
+    env = cache | {"TMPDIR": str(small_disk), "HASTEN_DB_PLACE": "disk"}
+    run = run_hasten(folder, "-n", "4", env=env, timeout=60)
+    assert run.status == 4, run.describe()
+    lines = [line for line in run.err.splitlines() if line.startswith("ERROR: ")]
+    assert len(lines) == 1, run.describe()
+    assert "the disk of the PostgreSQL server is full" in lines[0]
+    assert not list(small_disk.glob("hasten-*-*/data"))
+
+
 # ---- the keeper alone
 
 
