@@ -28,7 +28,7 @@ static int write_questions(const struct profile *p, const char *path, struct err
         const struct module *m = &p->modules[p->takings[i].module];
 
         if (m->own && !strpbrk(m->file, "\t\n"))
-            fprintf(file, "T\t%s\t%s\n", m->file, p->takings[i].names);
+            fprintf(file, "T\t%s\t%s\n", m->file, p->takings[i].name);
     }
     for (uint32_t i = 0; i < p->n_statements; i++)
         if (is_asked(&p->statements[i]))

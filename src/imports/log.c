@@ -50,14 +50,15 @@ static bool add_text(struct log *log, const struct log_record *head)
 }
 
 /* Sums of such numbers stay far from overflowing: 2^48 ns are three days. */
+static const uint64_t MOST = (uint64_t)1 << 48;
+
 static bool plausible(const struct log_load *load)
 {
-    const uint64_t most = (uint64_t)1 << 48;
     uint64_t all = load->start_ns | load->wall_ns | load->cpu_ns | load->self_wall_ns | load->self_cpu_ns | load->gc_ns;
 
     for (int i = 0; i < LOG_N_PHASES; i++)
         all |= load->phase_ns[i];
-    return all < most && load->self_bytes < (int64_t)most && load->self_bytes > -(int64_t)most;
+    return all < MOST && load->self_bytes < (int64_t)MOST && load->self_bytes > -(int64_t)MOST;
 }
 
 static bool add_load(struct log *log, const struct log_record *head)
@@ -75,9 +76,12 @@ static bool add_edge(struct log *log, const struct log_record *head)
 {
     const struct log_edge *edge = (const struct log_edge *)head;
 
-    if (head->size < sizeof *edge || !known_place(log, &edge->place) || edge->target >= log->n_texts ||
-        edge->names >= log->n_texts)
+    if (head->size < sizeof *edge || !known_place(log, &edge->place) || edge->name >= log->n_texts ||
+        edge->package >= log->n_texts || edge->n_names > (head->size - sizeof *edge) / sizeof edge->names[0])
         return false;
+    for (uint32_t i = 0; i < edge->n_names; i++)
+        if (edge->names[i] >= log->n_texts)
+            return false;
     log->edges[log->n_edges++] = edge;
     return true;
 }
@@ -126,6 +130,10 @@ int log_parse(struct log *log, char *data, size_t size, struct err *err)
     used = (size_t)atomic_load_explicit(&log->header->used, memory_order_acquire);
     if (used > size || used < sizeof(struct log_header)) {
         err_set(err, "the log of imports is shorter than it says");
+        goto fail;
+    }
+    if ((log->header->before_ns | log->header->gc_ns) >= MOST) {
+        err_set(err, "the log of imports has a wrong header");
         goto fail;
     }
     if (count(log, used, counts, err) < 0)

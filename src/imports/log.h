@@ -36,7 +36,6 @@ enum log_flag {
     LOG_LAZY = 1 << 5,         /* was declared lazy (PEP 810); the place is where it was made real */
     LOG_IN_FUNCTION = 1 << 6,  /* the statement stands in a function */
     LOG_DYNAMIC_CALL = 1 << 7, /* no statement: importlib.import_module and the like */
-    LOG_PARTIAL = 1 << 8,      /* of an edge: its target was not yet executed to its end, a circle */
 };
 
 enum log_note { LOG_NOTE_PLUGIN = 1, LOG_NOTE_LAZY };
@@ -93,14 +92,20 @@ struct log_load {
     uint64_t phase_ns[LOG_N_PHASES]; /* CPU time; the rest of self_cpu_ns is the module's own code */
 };
 
-/* An import statement that was executed, whether the module was there or not: once for each target. */
+/*
+ * An import statement, or call, that was executed, whether the module was there or not: once for each place in a function.
+ * What it means is left to the reader: the measured process has better things to do.
+ */
 struct log_edge {
     struct log_record head;
     struct log_place place;
-    uint32_t target;
-    uint32_t names; /* what follows `from x import`, comma separated; 0 for `import x` */
+    uint32_t name;    /* as it is written, without the dots; 0: none, as in `from . import x` */
+    uint32_t package; /* with a level: of the importer */
+    uint32_t level;   /* how many dots; 0: absolute */
     uint32_t flags;
     uint32_t loading; /* seq of the load that it happened in; LOG_NONE */
+    uint32_t n_names;
+    uint32_t names[]; /* what follows `from x import` */
 };
 
 struct log_noted {

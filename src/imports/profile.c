@@ -1,5 +1,7 @@
 #include "imports/profile.h"
 
+#include "base/str.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,6 +28,9 @@ void profile_release(struct profile *p)
     free(p->roots);
     free(p->uses);
     free(p->takings);
+    for (uint32_t i = 0; i < p->n_texts; i++)
+        free(p->texts[i]);
+    free(p->texts);
     free(p->measured);
     map_release(&p->by_name);
     map_release(&p->by_place);
@@ -134,14 +139,23 @@ static void add_target(struct statement *s, uint32_t target)
     s->targets[s->n_targets++] = target;
 }
 
-/* Whose code is it that nothing was seen to import: it hangs where it was first seen. */
-static void add_root(struct profile *p, uint32_t module, uint32_t within)
+/*
+ * Loads are read by their end, inner ones first, and a parent package is loaded in the load of the module that was asked
+ * for: the outermost place is where the code really ran.
+ */
+static void add_root(struct profile *p, uint32_t module, uint32_t within, uint32_t seq)
 {
-    for (uint32_t i = 0; i < p->n_roots; i++)
-        if (p->roots[i].from == module)
-            return;
+    const struct root root = {module, within, within == PROFILE_NONE ? 0 : seq + 1};
+
+    for (uint32_t i = 0; i < p->n_roots; i++) {
+        if (p->roots[i].module != module)
+            continue;
+        if (root.when < p->roots[i].when)
+            p->roots[i] = root;
+        return;
+    }
     p->roots = room(p->roots, p->n_roots, sizeof *p->roots);
-    p->roots[p->n_roots++] = (struct digraph_edge){module, within};
+    p->roots[p->n_roots++] = root;
 }
 
 static void add_use(struct profile *p, uint32_t statement, uint32_t target)
@@ -159,13 +173,27 @@ static void add_closing(struct profile *p, uint32_t statement, uint32_t target)
     p->closings[p->n_closings++] = (struct closing){statement, target};
 }
 
-static void add_taking(struct profile *p, uint32_t module, const char *names)
+static void add_taking(struct profile *p, uint32_t module, const char *name)
 {
     p->takings = room(p->takings, p->n_takings, sizeof *p->takings);
-    p->takings[p->n_takings++] = (struct taking){module, names};
+    p->takings[p->n_takings++] = (struct taking){module, name};
 }
 
 /* ---- one log */
+
+struct reading {
+    struct profile *p;
+    const struct log *log;
+    const struct log_load **by_seq; /* owned; NULL: a load that did not end */
+    uint32_t *modules;              /* owned: of each seq */
+    const void **first;             /* owned: of each module that is loaded in this log, its first record */
+    uint32_t n_first;
+};
+
+static uint32_t module_of_load(const struct reading *r, uint32_t seq)
+{
+    return seq < r->log->n_loads && r->by_seq[seq] ? r->modules[seq] : PROFILE_NONE;
+}
 
 static void add_cost(struct cost *sum, const struct log_load *load)
 {
@@ -177,21 +205,21 @@ static void add_cost(struct cost *sum, const struct log_load *load)
         sum->phase_ns[i] += load->phase_ns[i];
 }
 
-static void add_load(struct profile *p, const struct log *log, const struct log_load *load, const uint32_t *by_seq)
+static void add_load(const struct reading *r, const struct log_load *load)
 {
-    const uint32_t at = by_seq[load->seq];
-    const uint32_t within = load->parent < log->n_loads ? by_seq[load->parent] : PROFILE_NONE;
-    const char *name = log->texts[load->name];
+    struct profile *p = r->p;
+    const uint32_t at = r->modules[load->seq];
+    const uint32_t within = module_of_load(r, load->parent);
     uint32_t statement = PROFILE_NONE;
     struct measured *m;
 
     if (load->place.importer) {
-        statement = statement_of(p, log, &load->place, load->flags, name);
+        statement = statement_of(p, r->log, &load->place, load->flags, r->log->texts[load->name]);
         add_target(&p->statements[statement], at);
         if (!p->modules[p->statements[statement].importer].n_loads)
-            add_root(p, p->statements[statement].importer, within);
+            add_root(p, p->statements[statement].importer, within, load->parent);
     } else {
-        add_root(p, at, within);
+        add_root(p, at, within, load->parent);
     }
     if (load->flags & LOG_WAITED)
         return;
@@ -203,59 +231,165 @@ static void add_load(struct profile *p, const struct log *log, const struct log_
         p->modules[at].statement = statement;
         p->modules[at].within = within;
         p->modules[at].flags = load->flags;
-        p->modules[at].file = log->texts[load->origin];
+        p->modules[at].file = r->log->texts[load->origin];
     }
 }
 
-/* pytest puts this import into the first line of every test module that it rewrites. */
-static bool is_inserted(const struct log *log, const struct log_edge *edge)
+/* ---- what a statement means */
+
+/* The module of that name; made when there is none. */
+static uint32_t module_named(struct profile *p, const struct str *name)
 {
-    return !strcmp(log->texts[edge->target], "_pytest.assertion.rewrite") &&
-           strncmp(log->texts[edge->place.importer], "_pytest", 7) != 0;
+    uint32_t at;
+
+    if (map_get(&p->by_name, str_text(name), name->len, &at))
+        return at;
+    p->texts = room(p->texts, p->n_texts, sizeof *p->texts);
+    p->texts[p->n_texts] = hs_strdup(str_text(name));
+    return module_of(p, p->texts[p->n_texts++]);
 }
 
-static void add_edge(struct profile *p, const struct log *log, const struct log_edge *edge, const uint32_t *by_seq)
+/* Fills name with the absolute name of what the statement imports; false when it leads out of the top. */
+static bool resolve(const struct reading *r, const struct log_edge *edge, struct str *name)
 {
-    const uint32_t target = module_of(p, log->texts[edge->target]);
-    const uint32_t at = statement_of(p, log, &edge->place, edge->flags, log->texts[edge->target]);
-    const uint32_t within = edge->loading < log->n_loads ? by_seq[edge->loading] : PROFILE_NONE;
+    const char *package = r->log->texts[edge->package];
+    size_t n = strlen(package);
 
+    str_reset(name);
+    if (edge->level) {
+        for (uint32_t i = 1; i < edge->level && n; i++)
+            while (n && package[--n] != '.')
+                ;
+        if (!n)
+            return false;
+        str_add(name, package, n);
+        if (edge->name)
+            str_puts(name, ".");
+    }
+    str_puts(name, r->log->texts[edge->name]);
+    return name->len > 0;
+}
+
+/* The module was being loaded when the statement was executed: its code had not come to its end. */
+static bool was_loading(const struct reading *r, const struct log_edge *edge, uint32_t module)
+{
+    uint32_t seq = edge->loading;
+
+    for (uint32_t depth = 0; depth <= r->log->n_loads && seq < r->log->n_loads && r->by_seq[seq]; depth++) {
+        if (r->modules[seq] == module)
+            return true;
+        seq = r->by_seq[seq]->parent;
+    }
+    return false;
+}
+
+/* The module was there after the statement. */
+static bool was_there(const struct reading *r, const struct log_edge *edge, uint32_t module)
+{
+    const void *first = module < r->n_first ? r->first[module] : NULL;
+
+    return first && ((const char *)first < (const char *)edge || was_loading(r, edge, module));
+}
+
+/* `from target import a, b`: the statement reaches what of it are modules, too. True when all are. */
+static bool add_submodules(const struct reading *r, const struct log_edge *edge, uint32_t statement, struct str *name)
+{
+    const size_t len = name->len;
+    bool all = edge->n_names > 0;
+
+    for (uint32_t i = 0; i < edge->n_names; i++) {
+        uint32_t module;
+
+        name->len = len;
+        str_addf(name, ".%s", r->log->texts[edge->names[i]]);
+        if (map_get(&r->p->by_name, str_text(name), name->len, &module) && was_there(r, edge, module)) {
+            add_target(&r->p->statements[statement], module);
+            add_use(r->p, statement, module);
+        } else {
+            all = false;
+        }
+    }
+    return all;
+}
+
+/* pytest puts this import into the first line of every test module that it rewrites. */
+static bool is_inserted(const struct reading *r, const struct log_edge *edge)
+{
+    return !strcmp(r->log->texts[edge->name], "_pytest.assertion.rewrite") &&
+           strncmp(r->log->texts[edge->place.importer], "_pytest", 7) != 0;
+}
+
+static void add_edge(const struct reading *r, const struct log_edge *edge, struct str *name)
+{
+    struct profile *p = r->p;
+    uint32_t target;
+    uint32_t at;
+    bool all;
+
+    if (is_inserted(r, edge) || !resolve(r, edge, name))
+        return;
+    target = module_named(p, name);
+    at = statement_of(p, r->log, &edge->place, edge->flags, p->modules[target].name);
     add_target(&p->statements[at], target);
     if (!p->modules[p->statements[at].importer].n_loads)
-        add_root(p, p->statements[at].importer, within);
-    if (!(edge->flags & LOG_PARENT))
-        add_use(p, at, target);
-    if (edge->names && p->statements[at].importer != target)
-        add_taking(p, target, log->texts[edge->names]);
-    if (edge->flags & LOG_PARTIAL)
+        add_root(p, p->statements[at].importer, module_of_load(r, edge->loading), edge->loading);
+    /* A package that is asked for its modules only need not be executed to its end: that is no circle. */
+    all = add_submodules(r, edge, at, name);
+    if (p->statements[at].importer == target)
+        return; /* `from . import part` in a package */
+    for (uint32_t i = 0; i < edge->n_names; i++)
+        add_taking(p, target, r->log->texts[edge->names[i]]);
+    if (all)
+        return;
+    add_use(p, at, target);
+    if (was_loading(r, edge, target))
         add_closing(p, at, target);
+}
+
+/* Loads are written when they end: a killed process leaves numbers out, and a wrong file may have any. */
+static void number_loads(struct reading *r)
+{
+    const struct log *log = r->log;
+
+    for (uint32_t i = 0; i < log->n_loads; i++) {
+        const uint32_t at = module_of(r->p, log->texts[log->loads[i]->name]);
+
+        if (log->loads[i]->seq < log->n_loads) {
+            r->by_seq[log->loads[i]->seq] = log->loads[i];
+            r->modules[log->loads[i]->seq] = at;
+        }
+        if (!(log->loads[i]->flags & LOG_WAITED) && !r->p->modules[at].n_loads)
+            r->p->modules[at].n_loads = 1;
+    }
+    r->n_first = r->p->n_modules;
+    r->first = hs_alloc((r->n_first + 1) * sizeof *r->first);
+    for (uint32_t i = log->n_loads; i-- > 0;)
+        r->first[profile_find(r->p, log->texts[log->loads[i]->name])] = log->loads[i];
 }
 
 void profile_add(struct profile *p, const struct log *log)
 {
-    uint32_t *by_seq = hs_alloc((log->n_loads + 1) * sizeof *by_seq);
+    struct reading r = {
+        .p = p,
+        .log = log,
+        .by_seq = hs_alloc((log->n_loads + 1) * sizeof *r.by_seq),
+        .modules = hs_alloc((log->n_loads + 1) * sizeof *r.modules),
+    };
+    struct str name = STR_INIT;
 
     HS_CHECK(p->n_added < p->n_runs);
+    number_loads(&r);
     for (uint32_t i = 0; i < log->n_loads; i++)
-        by_seq[i] = PROFILE_NONE;
-    /* Loads are written when they end: a killed process leaves numbers out, and a wrong file may have any. */
-    for (uint32_t i = 0; i < log->n_loads; i++) {
-        const uint32_t at = module_of(p, log->texts[log->loads[i]->name]);
-
-        if (log->loads[i]->seq < log->n_loads)
-            by_seq[log->loads[i]->seq] = at;
-        if (!p->modules[at].n_loads)
-            p->modules[at].n_loads = 1;
-    }
-    for (uint32_t i = 0; i < log->n_loads; i++)
-        if (log->loads[i]->seq < log->n_loads && by_seq[log->loads[i]->seq] != PROFILE_NONE)
-            add_load(p, log, log->loads[i], by_seq);
+        if (log->loads[i]->seq < log->n_loads && r.by_seq[log->loads[i]->seq] == log->loads[i])
+            add_load(&r, log->loads[i]);
     for (uint32_t i = 0; i < log->n_edges; i++)
-        if (!is_inserted(log, log->edges[i]))
-            add_edge(p, log, log->edges[i], by_seq);
+        add_edge(&r, log->edges[i], &name);
     p->full |= log->header->full != 0;
     p->before[p->n_added++] = (int64_t)log->header->before_ns;
-    free(by_seq);
+    str_release(&name);
+    free(r.by_seq);
+    free(r.modules);
+    free(r.first);
 }
 
 /* ---- several processes */

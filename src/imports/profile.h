@@ -57,10 +57,17 @@ struct closing {
     uint32_t target;
 };
 
-/* `from module import names`, by another module. */
+/* `from module import name`, by another module. */
 struct taking {
     uint32_t module;
-    const char *names; /* comma separated */
+    const char *name;
+};
+
+/* A module that nothing was seen to import, and where it was first seen: it hangs there. */
+struct root {
+    uint32_t module;
+    uint32_t within; /* module; PROFILE_NONE: in none */
+    uint32_t when;   /* 1 + seq of the load of `within`, 0 for none: the least counts */
 };
 
 struct profile {
@@ -70,12 +77,14 @@ struct profile {
     uint32_t n_statements;
     struct closing *closings; /* owned */
     uint32_t n_closings;
-    struct digraph_edge *roots; /* owned: module that nothing imports -> the module it was first seen in, or NONE */
+    struct root *roots; /* owned */
     uint32_t n_roots;
     struct digraph_edge *uses; /* owned: statement -> module, for circles: without packages asked for their modules */
     uint32_t n_uses;
     struct taking *takings; /* owned */
     uint32_t n_takings;
+    char **texts; /* owned, and what it holds: names that stand in no log as they are */
+    uint32_t n_texts;
     struct map by_name;
     struct map by_place;
     struct measured *measured; /* owned: n_runs for each module */

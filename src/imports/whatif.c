@@ -32,30 +32,29 @@ static void build(struct digraph *g, const struct profile *p, const bool *unexpl
     for (uint32_t i = 0; i < p->n_modules; i++) {
         if (p->modules[i].package != PROFILE_NONE)
             digraph_add(g, node_of_module(i), node_of_module(p->modules[i].package));
-        if (unexplained && unexplained[i])
+        if (unexplained[i])
             digraph_add(g, 0, node_of_module(i));
     }
     for (uint32_t i = 0; i < p->n_roots; i++) {
-        const uint32_t within = p->roots[i].to;
+        const uint32_t within = p->roots[i].within;
 
-        digraph_add(g, within == PROFILE_NONE ? 0 : node_of_module(within), node_of_module(p->roots[i].from));
+        digraph_add(g, within == PROFILE_NONE ? 0 : node_of_module(within), node_of_module(p->roots[i].module));
     }
     digraph_seal(g);
 }
 
-/* Modules that were loaded and are not reachable from the root; returns how many. */
-static uint32_t find_unexplained(const struct digraph *g, const struct profile *p, bool *unexplained)
+/* Of the modules that are not reachable from the root, that which was loaded first; PROFILE_NONE: there is none. */
+static uint32_t first_unreachable(const struct digraph *g, const struct profile *p)
 {
     bool *reached = hs_alloc((g->n + 1) * sizeof *reached);
-    uint32_t n = 0;
+    uint32_t found = PROFILE_NONE;
 
     digraph_reach(g, 0, NULL, reached);
-    for (uint32_t i = 0; i < p->n_modules; i++) {
-        unexplained[i] = !reached[node_of_module(i)];
-        n += unexplained[i];
-    }
+    for (uint32_t i = 0; i < p->n_modules; i++)
+        if (!reached[node_of_module(i)] && (found == PROFILE_NONE || p->modules[i].first < p->modules[found].first))
+            found = i;
     free(reached);
-    return n;
+    return found;
 }
 
 static void add_saving(struct saving *sum, const struct saving *more)
@@ -97,11 +96,14 @@ static void sum_up(struct whatif *w)
 void whatif_init(struct whatif *w, const struct profile *p)
 {
     bool *unexplained = hs_alloc((p->n_modules + 1) * sizeof *unexplained);
+    uint32_t at;
 
     *w = (struct whatif){.profile = p};
-    build(&w->graph, p, NULL);
-    w->n_unexplained = find_unexplained(&w->graph, p, unexplained);
-    if (w->n_unexplained) {
+    build(&w->graph, p, unexplained);
+    /* One at a time: what it imports is explained with it. All at the root would save nothing with anything. */
+    while ((at = first_unreachable(&w->graph, p)) != PROFILE_NONE) {
+        unexplained[at] = true;
+        w->n_unexplained++;
         digraph_release(&w->graph);
         build(&w->graph, p, unexplained);
     }

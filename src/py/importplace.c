@@ -137,6 +137,8 @@ bool place_is_new(const struct place *place, PyObject *name)
 
     if (!wanted.code)
         return false;
+    if (!(((PyCodeObject *)place->code)->co_flags & CO_OPTIMIZED))
+        return true; /* the body of a module or class runs once, loops aside: nothing to look up */
     if (places.n_used * 2 >= places.n_slots)
         grow();
     slot = &places.slots[slot_of(places.slots, places.n_slots, &wanted)];

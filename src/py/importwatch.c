@@ -99,9 +99,8 @@ static PyObject *hook_import(PyObject *self, PyObject *const *args, Py_ssize_t n
 {
     struct import_args a;
     struct place place;
-    PyObject *target = NULL; /* owned */
-    PyObject *module;        /* owned */
-    bool partial;
+    PyObject *failure; /* owned: the statement's own, if it failed */
+    PyObject *module;  /* owned */
 
     (void)self;
     if (!plain_args(args, n, names, &a))
@@ -112,13 +111,13 @@ static PyObject *hook_import(PyObject *self, PyObject *const *args, Py_ssize_t n
         place_release(&place);
         return call_import(&a, args, n, names);
     }
-    target = edge_resolve(place.globals, a.name, a.level);
-    PyErr_Clear();
-    partial = target && edge_is_partial(edge_loaded(target));
     module = call_import(&a, args, n, names);
-    if (target && watch.on)
-        edge_note(&place, target, a.fromlist, partial);
-    Py_XDECREF(target);
+    if (watch.on) {
+        failure = module ? NULL : compat_take_exception();
+        edge_note(&place, a.name, a.level, a.fromlist);
+        if (failure)
+            compat_put_exception(failure);
+    }
     place_release(&place);
     return module;
 }
@@ -195,12 +194,10 @@ static PyObject *hook_find_and_load(PyObject *self, PyObject *const *args, Py_ss
     if (!there) {
         module = load_it(args, n, names, &place);
     } else {
-        const bool partial = edge_is_partial(edge_loaded(args[0]));
-
         module = PyObject_Vectorcall(watch.find_and_load, args, (size_t)n, names);
         /* Statements are noted by hook_import. */
-        if (watch.on && !place.by_statement && place_is_new(&place, args[0]))
-            edge_note(&place, args[0], NULL, partial);
+        if (watch.on && module && !place.by_statement && place_is_new(&place, args[0]))
+            edge_note(&place, args[0], 0, NULL);
     }
     place_release(&place);
     return module;

@@ -53,16 +53,14 @@ struct place {
 void place_find(struct place *place);
 void place_release(struct place *place);
 void place_write(const struct place *place, struct log_place *into, uint32_t *flags);
-/* True when this place and name were not seen before; from then on they are. */
+/* True when this place and name were not seen before, and always in the bodies of modules and classes. */
 bool place_is_new(const struct place *place, PyObject *name);
 void place_forget(void);
 
 /* importedge.c */
 PyObject *edge_loaded(PyObject *name);                        /* sys.modules[name]: borrowed, NULL: not there */
 PyObject *edge_attribute(PyObject *module, const char *name); /* of a module's namespace: borrowed, NULL: none */
-bool edge_is_partial(PyObject *module);                       /* its code has not come to its end; NULL: false */
-PyObject *edge_resolve(PyObject *globals, PyObject *name, int level); /* absolute: owned, NULL: it means none */
-/* Writes an executed statement, or call, that led to target. partial: its target was so before. Exceptions are kept. */
-void edge_note(const struct place *place, PyObject *target, PyObject *fromlist, bool partial);
+/* Writes an executed statement, or call. fromlist: NULL or what the interpreter gave. Sets no exception. */
+void edge_note(const struct place *place, PyObject *name, int level, PyObject *fromlist);
 
 #endif

@@ -78,6 +78,15 @@ static void add_phases(const struct page *page)
     str_addf(page->out, ", executing %.1f ms, garbage collection %.1f ms\n", ms(rest), ms(p->gc_ns));
 }
 
+static uint64_t compiling(const struct profile *p)
+{
+    uint64_t sum = 0;
+
+    for (uint32_t i = 0; i < p->n_modules; i++)
+        sum += p->modules[i].median.phase_ns[LOG_COMPILE];
+    return sum;
+}
+
 static void add_summary(const struct page *page)
 {
     const struct profile *p = page->view->profile;
@@ -89,6 +98,11 @@ static void add_summary(const struct page *page)
              all.n_modules, ms(p->cpu_ns), p->n_runs, ms(p->least_cpu_ns), ms(p->wall_ns), mb(p->bytes));
     add_phases(page);
     str_addf(page->out, "  before the first of them the interpreter took %.1f ms\n", ms(p->before_ns));
+    if (all.cpu_ns && compiling(p) * 5 > all.cpu_ns)
+        str_puts(
+            page->out,
+            "  source is compiled at every start: bytecode is not written (PYTHONDONTWRITEBYTECODE, -B, or a folder "
+            "that cannot be written)\n");
     if (p->full)
         str_puts(page->out, "  there were more imports than the log could hold: the last ones are missing\n");
 }
@@ -202,6 +216,56 @@ static void add_tree(struct page *page)
         str_addf(page->out, "  and %u more below %.1f ms\n", left_out, ms(least));
     free(t.order);
     free(t.with_ns);
+}
+
+/* ---- the user's modules */
+
+struct dear {
+    uint32_t module;
+    struct saving saving;
+};
+
+static int by_saving(const void *a, const void *b)
+{
+    const struct dear *x = a;
+    const struct dear *y = b;
+
+    return x->saving.cpu_ns > y->saving.cpu_ns ? -1 : x->saving.cpu_ns < y->saving.cpu_ns;
+}
+
+static void add_own_modules(struct page *page)
+{
+    static const struct table_column columns[] = {
+        {"saved ms", TABLE_RIGHT, 0}, {"own ms", TABLE_RIGHT, 1}, {"MB", TABLE_RIGHT, 3},
+        {"modules", TABLE_RIGHT, 2},  {"module", TABLE_LEFT, 0},  {"file", TABLE_ELIDED, 0},
+    };
+    const struct profile *p = page->view->profile;
+    struct dear *list = hs_alloc((p->n_modules + 1) * sizeof *list);
+    uint32_t n = 0;
+    struct table table;
+
+    for (uint32_t i = 0; i < p->n_modules; i++)
+        if (p->modules[i].own && p->modules[i].n_loads)
+            list[n++] = (struct dear){i, whatif_module(page->view->whatif, i)};
+    qsort(list, n, sizeof *list, by_saving);
+    table_init(&table, columns, HS_COUNT(columns));
+    for (uint32_t i = 0; i < n && (!page->options->limit || i < page->options->limit); i++) {
+        const struct module *m = &p->modules[list[i].module];
+
+        table_addf(&table, "%.1f", ms(list[i].saving.cpu_ns));
+        table_addf(&table, "%.1f", ms(m->median.cpu_ns));
+        table_addf(&table, "%.1f", mb(list[i].saving.bytes));
+        table_addf(&table, "%u", list[i].saving.n_modules);
+        table_addf(&table, "%s", m->name);
+        table_addf(&table, "%s", shown(page, m->file));
+    }
+    free(list);
+    if (n)
+        str_puts(page->out, "\nyour modules, by what is not loaded without them:\n");
+    if (n)
+        render(page, &table);
+    else
+        table_release(&table);
 }
 
 /* ---- statements */
@@ -386,6 +450,7 @@ void import_report(struct str *out, const struct imports_view *view, const struc
     add_tree(&page);
     if (options->plugins)
         return;
+    add_own_modules(&page);
     add_statements(&page, true);
     add_groups(&page);
     add_statements(&page, false);

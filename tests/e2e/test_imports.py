@@ -394,7 +394,7 @@ def test_files_for_other_viewers(tmp_path: Path) -> None:
 def test_comparing_two_measurements(tmp_path: Path) -> None:
     write(tmp_path, app="import slow\nimport gone\n", slow=BUSY.format(0.01), gone="")
     (tmp_path / "a.json").write_text(json.dumps(measure(tmp_path, "app")))
-    write(tmp_path, app="import slow\nimport fresh\n", slow=BUSY.format(0.05), fresh="")
+    write(tmp_path, app="import slow\nimport fresh\n", slow=BUSY.format(0.055), fresh="")
     (tmp_path / "b.json").write_text(json.dumps(measure(tmp_path, "app")))
     command = [find_program(), "imports", "diff", "a.json", "b.json"]
     env = {**os.environ, "HASTEN_PYTHON": sys.executable}

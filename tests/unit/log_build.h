@@ -75,18 +75,21 @@ static inline void build_load(struct log_build *b, const char *importer, uint32_
     str_add(&b->bytes, &load, sizeof load);
 }
 
+/* `import target`, or with names (one is enough here) `from target import name`, in the load with that seq. */
 static inline void build_edge(struct log_build *b, const char *importer, uint32_t line, const char *target,
-                              uint32_t flags)
+                              const char *name, uint32_t loading)
 {
     struct log_edge edge = {
-        .head = {sizeof edge, LOG_EDGE},
+        .head = {sizeof edge + 8, LOG_EDGE},
         .place = build_place(b, importer, line),
-        .flags = flags,
-        .loading = LOG_NONE,
+        .loading = loading,
+        .n_names = name != NULL,
     };
+    uint32_t names[2] = {name ? build_text(b, name) : 0, 0};
 
-    edge.target = build_text(b, target);
+    edge.name = build_text(b, target);
     str_add(&b->bytes, &edge, sizeof edge);
+    str_add(&b->bytes, names, sizeof names);
 }
 
 /* What was built, read. The builder is empty then. */

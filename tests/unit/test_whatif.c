@@ -48,6 +48,23 @@ static uint64_t saved_ms(const struct made *m, const char *importer, uint32_t li
     return whatif_statement(&m->whatif, statement(m, importer, line)).cpu_ns / 1000000;
 }
 
+/* Loads are written when they end, and numbered when they start. */
+static void number(struct log_build *b, size_t nth, uint32_t seq, uint32_t parent)
+{
+    for (size_t at = sizeof(struct log_header); at < b->bytes.len;) {
+        struct log_record *head = (struct log_record *)(void *)(b->bytes.data + at);
+        struct log_load *load = (struct log_load *)(void *)head;
+
+        if (head->type == LOG_LOAD && nth-- == 0) {
+            load->seq = seq;
+            load->parent = parent;
+            return;
+        }
+        at += head->size;
+    }
+    fail();
+}
+
 /* main -> a -> shared, main -> b -> shared: neither a nor b alone saves what they share. */
 static void test_what_two_need_goes_only_with_both(void **state)
 {
@@ -61,7 +78,7 @@ static void test_what_two_need_goes_only_with_both(void **state)
     build_load(&b, "a", 1, "shared", 100, 0);
     build_load(&b, "__main__", 1, "a", 10, 0);
     build_load(&b, "__main__", 2, "b", 20, 0);
-    build_edge(&b, "b", 1, "shared", 0);
+    build_edge(&b, "b", 1, "shared", NULL, LOG_NONE);
     make(&m, &b);
     assert_int_equal(saved_ms(&m, "__main__", 1), 10);
     assert_int_equal(saved_ms(&m, "__main__", 2), 20);
@@ -86,10 +103,45 @@ static void test_a_module_keeps_its_package(void **state)
     build_begin(&b);
     build_load(&b, "__main__", 1, "pk", 50, LOG_PACKAGE | LOG_PARENT);
     build_load(&b, "__main__", 1, "pk.sub", 5, 0);
-    build_edge(&b, "__main__", 2, "pk", 0);
+    build_edge(&b, "__main__", 2, "pk", NULL, LOG_NONE);
     make(&m, &b);
     assert_int_equal(saved_ms(&m, "__main__", 1), 5); /* line 2 still asks for pk */
     assert_int_equal(saved_ms(&m, "__main__", 2), 0);
+    unmake(&m);
+}
+
+/* A parent package is loaded in the load of its module: the code that asked for both did not run in it. */
+static void test_code_that_was_there_before_hangs_at_its_outermost_import(void **state)
+{
+    struct log_build b;
+    struct made m;
+
+    (void)state;
+    build_begin(&b);
+    build_load(&b, "before", 5, "pk", 50, LOG_PACKAGE | LOG_PARENT);
+    build_load(&b, "before", 5, "pk.sub", 5, 0);
+    number(&b, 0, 1, 0);
+    number(&b, 1, 0, LOG_NONE);
+    make(&m, &b);
+    assert_int_equal(m.whatif.n_unexplained, 0);
+    assert_int_equal(saved_ms(&m, "before", 5), 55);
+    unmake(&m);
+}
+
+static void test_what_nothing_explains_keeps_its_own_graph(void **state)
+{
+    struct log_build b;
+    struct made m;
+
+    (void)state;
+    build_begin(&b);
+    build_load(&b, "a", 1, "b", 10, 0);
+    build_load(&b, "b", 1, "a", 20, 0); /* each by the other: a log that lost its beginning */
+    build_load(&b, "b", 2, "c", 40, 0);
+    make(&m, &b);
+    assert_int_equal(m.whatif.n_unexplained, 1);
+    assert_int_equal(saved_ms(&m, "b", 2), 40);
+    assert_int_equal(whatif_all(&m.whatif).cpu_ns, 70000000);
     unmake(&m);
 }
 
@@ -128,7 +180,7 @@ static void test_groups_are_the_users_statements_into_one_distribution(void **st
     build_load(&b, "app", 2, "small", 10, 0);
     build_load(&b, "__main__", 1, "app", 1, 0);
     build_load(&b, "__main__", 2, "other", 1, 0);
-    build_edge(&b, "other", 1, "big.one", 0);
+    build_edge(&b, "other", 1, "big.one", NULL, LOG_NONE);
     make(&m, &b);
     for (uint32_t i = 0; i < m.profile.n_modules; i++) /* all lie in /p; the libraries do not */
         m.profile.modules[i].own = strstr("app other __main__", m.profile.modules[i].name) != NULL;
@@ -154,15 +206,18 @@ static void test_a_circle_has_its_closing_edge(void **state)
 
     (void)state;
     build_begin(&b);
-    build_edge(&b, "b", 3, "a", LOG_PARTIAL);
-    build_edge(&b, "a", 1, "b", 0);
-    build_edge(&b, "a.sub", 2, "a", LOG_PARENT); /* `from a import other`: no circle */
-    build_edge(&b, "a", 9, "a.sub", 0);
-    build_edge(&b, "c", 1, "a", 0);
+    build_edge(&b, "b", 3, "a", "name", 1); /* while b was loaded in a */
     build_load(&b, "a", 1, "b", 1, 0);
+    build_edge(&b, "a", 1, "b", NULL, 0);
+    build_load(&b, "a", 9, "a.other", 1, 0);
     build_load(&b, "a", 9, "a.sub", 1, 0);
+    build_edge(&b, "a.sub", 2, "a", "other", 0); /* asks for a module of it only: no circle */
+    build_edge(&b, "a", 9, "a.sub", NULL, 0);
     build_load(&b, "__main__", 1, "a", 1, LOG_PACKAGE);
     build_load(&b, "__main__", 2, "c", 1, 0);
+    build_edge(&b, "c", 1, "a", NULL, 4);
+    for (size_t i = 0; i < 4; i++)
+        number(&b, i, (uint32_t[]){1, 2, 3, 0}[i], i < 3 ? 0 : LOG_NONE);
     make(&m, &b);
     circles = whatif_circles(&m.profile, &n);
     assert_int_equal(n, 1);
@@ -264,7 +319,7 @@ static void execute(const struct program *p, uint32_t at, bool *seen, struct log
             execute(p, to, seen, b);
             build_load(b, importer, to + 1, name, p->ms[to], 0);
         }
-        build_edge(b, importer, to + 1, name, 0);
+        build_edge(b, importer, to + 1, name, NULL, LOG_NONE);
     }
 }
 
@@ -336,6 +391,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_two_need_goes_only_with_both),
         cmocka_unit_test(test_a_module_keeps_its_package),
+        cmocka_unit_test(test_code_that_was_there_before_hangs_at_its_outermost_import),
+        cmocka_unit_test(test_what_nothing_explains_keeps_its_own_graph),
         cmocka_unit_test(test_the_collector_is_shared_out),
         cmocka_unit_test(test_groups_are_the_users_statements_into_one_distribution),
         cmocka_unit_test(test_a_circle_has_its_closing_edge),
