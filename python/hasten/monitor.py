@@ -7,6 +7,7 @@ another one. What is collected lies in memory that all processes of a run share;
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import sys
 import sysconfig
@@ -259,53 +260,58 @@ def _label(static: str | None, context: str) -> str:
 
 
 def _write(data: Any, found: dict[tuple[str, str], Any], branch: bool, static: str | None) -> None:
-    """data: coverage.CoverageData. One transaction."""
+    """data: coverage.CoverageData. One transaction; by the slow way where its tables are not those that we know."""
     from coverage import sqldata
+
+    data.set_context(static)
+    if sqldata.SCHEMA_VERSION != SCHEMA:
+        _add(data, found, branch, static)
+        return
+    data.add_arcs({}) if branch else data.add_lines({})
+    ordered = sorted(found.items(), key=lambda entry: entry[0])
+    with data._connect() as con:
+        names = sorted({_label(static, context) for _path, context in found})
+        con.executemany_void("INSERT OR IGNORE INTO context (context) VALUES (?)", [(name,) for name in names])
+        with con.execute("SELECT context, id FROM context") as cursor:
+            ids = dict(cursor)
+        files = {path: data._file_id(path, add=True) for path in dict.fromkeys(path for (path, _), _ in ordered)}
+        rows = [(files[path], ids[_label(static, context)], value) for (path, context), value in ordered]
+        if branch:
+            _write_arcs(data, con, [(file, context, *arc) for file, context, arcs in rows for arc in _needed(arcs)])
+        else:
+            _write_lines(data, con, [(file, context, bytes(bits)) for file, context, bits in rows])
+
+
+def _add(data: Any, found: dict[tuple[str, str], Any], branch: bool, static: str | None) -> None:
     from coverage.numbits import numbits_to_nums
 
-    by_context: dict[str, list[tuple[str, Any]]] = {}
     for (path, context), value in found.items():
-        by_context.setdefault(_label(static, context), []).append((path, value))
-    if sqldata.SCHEMA_VERSION != SCHEMA:
-        for context, files in by_context.items():
-            data.set_context(context)
-            if branch:
-                data.add_arcs({path: _needed(arcs) for path, arcs in files})
-            else:
-                data.add_lines({path: numbits_to_nums(bytes(bits)) for path, bits in files})
-        return
-    data.set_context(static)
-    data.add_arcs({}) if branch else data.add_lines({})
-    with data._connect() as con:
-        for context, files in sorted(by_context.items()):
-            data.set_context(context)
-            data._set_context_id()
-            _write_context(data, con, files, branch)
-    data.set_context(static)
+        data.set_context(_label(static, context))
+        if branch:
+            data.add_arcs({path: _needed(value)})
+        else:
+            data.add_lines({path: numbits_to_nums(bytes(value))})
 
 
-def _write_context(data: Any, con: Any, files: list[tuple[str, Any]], branch: bool) -> None:
+def _hash(data: Any, rows: list[Any]) -> None:
+    """coverage.py tells equal data files apart from others by this."""
+    data._hasher.update(hashlib.sha256(repr(rows).encode()).hexdigest())
+
+
+def _write_arcs(data: Any, con: Any, rows: list[Any]) -> None:
+    _hash(data, rows)
+    con.executemany_void("INSERT OR IGNORE INTO arc (file_id, context_id, fromno, tono) VALUES (?, ?, ?, ?)", rows)
+
+
+def _write_lines(data: Any, con: Any, rows: list[Any]) -> None:
     from coverage.numbits import numbits_union
 
-    context = data._current_context_id
-    for path, value in sorted(files, key=lambda file: file[0]):
-        file = data._file_id(path, add=True)
-        data._hasher.update(path)
-        if branch:
-            rows = [(file, context, *arc) for arc in _needed(value)]
-            data._hasher.update(rows)
-            con.executemany_void(
-                "INSERT OR IGNORE INTO arc (file_id, context_id, fromno, tono) VALUES (?, ?, ?, ?)", rows
-            )
-            continue
-        bits = bytes(value)
-        with con.execute("SELECT numbits FROM line_bits WHERE file_id = ? AND context_id = ?", (file, context)) as cur:
-            for (existing,) in list(cur):
-                bits = numbits_union(bits, existing)
-        data._hasher.update(bits)
-        con.execute_void(
-            "INSERT OR REPLACE INTO line_bits (file_id, context_id, numbits) VALUES (?, ?, ?)", (file, context, bits)
-        )
+    _hash(data, rows)
+    with con.execute("SELECT file_id, context_id, numbits FROM line_bits") as cursor:
+        old = {(file, context): bits for file, context, bits in cursor}
+    if old:  # appended to
+        rows = [(f, c, numbits_union(bits, old[f, c]) if (f, c) in old else bits) for f, c, bits in rows]
+    con.executemany_void("INSERT OR REPLACE INTO line_bits (file_id, context_id, numbits) VALUES (?, ?, ?)", rows)
 
 
 def _needed(arcs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
