@@ -93,7 +93,8 @@ struct log_load {
 };
 
 /*
- * An import statement, or call, that was executed, whether the module was there or not: once for each place in a function.
+ * An import statement, or call, that was executed, whether the module was there or not. In a function: once for
+ * each load in which it was.
  * What it means is left to the reader: the measured process has better things to do.
  */
 struct log_edge {

@@ -21,6 +21,7 @@ void profile_release(struct profile *p)
     for (uint32_t i = 0; i < p->n_statements; i++) {
         free(p->statements[i].key);
         free(p->statements[i].targets);
+        free(p->statements[i].callers);
     }
     free(p->statements);
     free(p->modules);
@@ -130,13 +131,24 @@ static uint32_t statement_of(struct profile *p, const struct log *log, const str
     return at;
 }
 
+static void add_once(uint32_t **list, uint32_t *n, uint32_t value)
+{
+    for (uint32_t i = 0; i < *n; i++)
+        if ((*list)[i] == value)
+            return;
+    *list = room(*list, *n, sizeof **list);
+    (*list)[(*n)++] = value;
+}
+
 static void add_target(struct statement *s, uint32_t target)
 {
-    for (uint32_t i = 0; i < s->n_targets; i++)
-        if (s->targets[i] == target)
-            return;
-    s->targets = room(s->targets, s->n_targets, sizeof *s->targets);
-    s->targets[s->n_targets++] = target;
+    add_once(&s->targets, &s->n_targets, target);
+}
+
+static void add_caller(struct statement *s, uint32_t within)
+{
+    if (s->flags & LOG_IN_FUNCTION)
+        add_once(&s->callers, &s->n_callers, within == PROFILE_NONE ? s->importer : within);
 }
 
 /*
@@ -213,9 +225,13 @@ static void add_load(const struct reading *r, const struct log_load *load)
     uint32_t statement = PROFILE_NONE;
     struct measured *m;
 
-    if (load->place.importer) {
+    if (load->flags & LOG_PARENT && load->flags & LOG_DYNAMIC_CALL) {
+        /* Each target of a call is a statement of its own, and this one was asked for by the module in it. */
+    } else if (load->place.importer) {
         statement = statement_of(p, r->log, &load->place, load->flags, r->log->texts[load->name]);
         add_target(&p->statements[statement], at);
+        if (!(load->flags & LOG_PARENT)) /* that one is within the module that was asked for */
+            add_caller(&p->statements[statement], within);
         if (!p->modules[p->statements[statement].importer].n_loads)
             add_root(p, p->statements[statement].importer, within, load->parent);
     } else {
@@ -331,6 +347,7 @@ static void add_edge(const struct reading *r, const struct log_edge *edge, struc
     target = module_named(p, name);
     at = statement_of(p, r->log, &edge->place, edge->flags, p->modules[target].name);
     add_target(&p->statements[at], target);
+    add_caller(&p->statements[at], module_of_load(r, edge->loading));
     if (!p->modules[p->statements[at].importer].n_loads)
         add_root(p, p->statements[at].importer, module_of_load(r, edge->loading), edge->loading);
     /* A package that is asked for its modules only need not be executed to its end: that is no circle. */

@@ -48,6 +48,8 @@ struct statement {
     uint32_t flags;
     uint32_t *targets; /* owned: modules */
     uint32_t n_targets;
+    uint32_t *callers; /* owned: of one in a function, modules in whose loads it was executed; the importer: in none */
+    uint32_t n_callers;
     bool own;
 };
 

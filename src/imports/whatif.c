@@ -14,25 +14,45 @@ static uint32_t node_of_statement(const struct profile *p, uint32_t statement)
     return 1 + p->n_modules + statement;
 }
 
-static void add_statements(struct digraph *g, const struct profile *p)
-{
-    for (uint32_t i = 0; i < p->n_statements; i++) {
-        const struct statement *s = &p->statements[i];
+/* What is known when the graph is built. */
+struct known {
+    const bool *unexplained; /* of each module */
+    const uint32_t *idom;    /* of a graph in which every statement hangs at its module; NULL: none yet */
+};
 
-        digraph_add(g, node_of_module(s->importer), node_of_statement(p, i));
-        for (uint32_t k = 0; k < s->n_targets; k++)
-            digraph_add(g, node_of_statement(p, i), node_of_module(s->targets[k]));
+static bool dominates(const uint32_t *idom, uint32_t node, uint32_t other)
+{
+    while (other != 0 && other != node && idom[other] != DIGRAPH_NONE)
+        other = idom[other];
+    return other == node;
+}
+
+static void add_origin(struct digraph *g, const struct profile *p, uint32_t at, const struct known *known)
+{
+    const struct statement *s = &p->statements[at];
+    const uint32_t importer = node_of_module(s->importer);
+
+    if (!known->idom || !s->n_callers)
+        digraph_add(g, importer, node_of_statement(p, at));
+    for (uint32_t i = 0; known->idom && i < s->n_callers; i++) {
+        const uint32_t caller = node_of_module(s->callers[i]);
+
+        digraph_add(g, dominates(known->idom, caller, importer) ? importer : caller, node_of_statement(p, at));
     }
 }
 
-static void build(struct digraph *g, const struct profile *p, const bool *unexplained)
+static void build(struct digraph *g, const struct profile *p, const struct known *known)
 {
     digraph_init(g, 1 + p->n_modules + p->n_statements);
-    add_statements(g, p);
+    for (uint32_t i = 0; i < p->n_statements; i++) {
+        add_origin(g, p, i, known);
+        for (uint32_t k = 0; k < p->statements[i].n_targets; k++)
+            digraph_add(g, node_of_statement(p, i), node_of_module(p->statements[i].targets[k]));
+    }
     for (uint32_t i = 0; i < p->n_modules; i++) {
         if (p->modules[i].package != PROFILE_NONE)
             digraph_add(g, node_of_module(i), node_of_module(p->modules[i].package));
-        if (unexplained[i])
+        if (known->unexplained[i])
             digraph_add(g, 0, node_of_module(i));
     }
     for (uint32_t i = 0; i < p->n_roots; i++) {
@@ -93,25 +113,39 @@ static void sum_up(struct whatif *w)
         add_saving(&w->below[w->idom[w->order[k]]], &w->below[w->order[k]]);
 }
 
-void whatif_init(struct whatif *w, const struct profile *p)
+/* Builds the graph until all of it is reachable, and its dominators. */
+static void prepare(struct whatif *w, bool *unexplained, const uint32_t *idom)
 {
-    bool *unexplained = hs_alloc((p->n_modules + 1) * sizeof *unexplained);
+    const struct known known = {unexplained, idom};
     uint32_t at;
 
-    *w = (struct whatif){.profile = p};
-    build(&w->graph, p, unexplained);
+    digraph_release(&w->graph);
+    build(&w->graph, w->profile, &known);
     /* One at a time: what it imports is explained with it. All at the root would save nothing with anything. */
-    while ((at = first_unreachable(&w->graph, p)) != PROFILE_NONE) {
+    while ((at = first_unreachable(&w->graph, w->profile)) != PROFILE_NONE) {
         unexplained[at] = true;
         w->n_unexplained++;
         digraph_release(&w->graph);
-        build(&w->graph, p, unexplained);
+        build(&w->graph, w->profile, &known);
     }
-    free(unexplained);
-    w->idom = hs_alloc(w->graph.n * sizeof *w->idom);
-    w->order = hs_alloc(w->graph.n * sizeof *w->order);
-    w->below = hs_alloc(w->graph.n * sizeof *w->below);
     w->n_order = digraph_dominators(&w->graph, 0, w->idom, w->order);
+}
+
+void whatif_init(struct whatif *w, const struct profile *p)
+{
+    const uint32_t n = 1 + p->n_modules + p->n_statements;
+    bool *unexplained = hs_alloc(n * sizeof *unexplained);
+    uint32_t *by_module = hs_alloc(n * sizeof *by_module);
+
+    *w = (struct whatif){.profile = p};
+    w->idom = hs_alloc(n * sizeof *w->idom);
+    w->order = hs_alloc(n * sizeof *w->order);
+    w->below = hs_alloc(n * sizeof *w->below);
+    prepare(w, unexplained, NULL);
+    memcpy(by_module, w->idom, n * sizeof *by_module);
+    prepare(w, unexplained, by_module);
+    free(by_module);
+    free(unexplained);
     sum_up(w);
 }
 

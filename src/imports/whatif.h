@@ -2,7 +2,9 @@
  * whatif.h - what the program would not load, and how much time and memory that is, without some import statements.
  *
  * The graph: root -> what was there before or started it; module -> its statements -> their targets; module -> the package
- * that it lies in. A statement dominates what goes when it alone becomes lazy; for sets, what is not reachable without
+ * that it lies in. A statement in a function is executed because its module is there and because somebody calls it while
+ * loading: both are needed, and a graph of alternatives has room for one. It hangs at the caller, unless the function's
+ * module is there for the caller's sake alone. A statement dominates what goes when it alone becomes lazy; for sets, what is not reachable without
  * all of them. A lazy import is one that nobody makes real: whether that is so, static analysis and tests have to say.
  */
 #ifndef HASTEN_IMPORTS_WHATIF_H

@@ -3,6 +3,7 @@
 
 #include "py/importlog.h"
 
+#include <opcode.h>
 #include <stdlib.h>
 
 /* Places that were seen: open addressing. A code object is kept, so that no other one gets its address. */
@@ -85,6 +86,19 @@ void place_release(struct place *place)
     Py_CLEAR(place->globals);
 }
 
+/* The instruction is an import, and not a call of __import__. False only when it is known. */
+static bool is_import(PyCodeObject *code, int lasti)
+{
+    PyObject *bytes = PyCode_GetCode(code); /* owned: a copy, so only for functions */
+    bool truth = true;
+
+    if (bytes && lasti >= 0 && lasti < PyBytes_GET_SIZE(bytes))
+        truth = (unsigned char)PyBytes_AS_STRING(bytes)[lasti] == IMPORT_NAME;
+    PyErr_Clear();
+    Py_XDECREF(bytes);
+    return truth;
+}
+
 void place_write(const struct place *place, struct log_place *into, uint32_t *flags)
 {
     PyCodeObject *code = (PyCodeObject *)place->code; /* borrowed */
@@ -100,6 +114,8 @@ void place_write(const struct place *place, struct log_place *into, uint32_t *fl
     if (code->co_flags & CO_OPTIMIZED) { /* bodies of modules and classes are not */
         *flags |= LOG_IN_FUNCTION;
         into->function = importlog_text(code->co_qualname);
+        if (!is_import(code, place->lasti))
+            *flags |= LOG_DYNAMIC_CALL;
     }
     if (!place->by_statement)
         *flags |= LOG_DYNAMIC_CALL;
@@ -133,12 +149,15 @@ static void grow(void)
 bool place_is_new(const struct place *place, PyObject *name)
 {
     struct seen wanted = {.code = place->code, .lasti = place->lasti, .name = PyObject_Hash(name)};
+    const struct span *load = span_load();
     struct seen *slot;
 
     if (!wanted.code)
         return false;
     if (!(((PyCodeObject *)place->code)->co_flags & CO_OPTIMIZED))
         return true; /* the body of a module or class runs once, loops aside: nothing to look up */
+    if (load)        /* what else calls the function while it is loaded needs the import, too */
+        wanted.name ^= (Py_hash_t)((load->seq + 1) * 0x9E3779B97F4A7C15u);
     if (places.n_used * 2 >= places.n_slots)
         grow();
     slot = &places.slots[slot_of(places.slots, places.n_slots, &wanted)];

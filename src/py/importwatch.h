@@ -53,7 +53,10 @@ struct place {
 void place_find(struct place *place);
 void place_release(struct place *place);
 void place_write(const struct place *place, struct log_place *into, uint32_t *flags);
-/* True when this place and name were not seen before, and always in the bodies of modules and classes. */
+/*
+ * True when this place and name were not seen before in the load that is under way, and always in the bodies of modules and
+ * classes.
+ */
 bool place_is_new(const struct place *place, PyObject *name);
 void place_forget(void);
 

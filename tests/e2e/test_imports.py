@@ -453,3 +453,20 @@ def test_lazy_imports_and_where_they_are_made_real(tmp_path: Path) -> None:
     assert used["at"]["line"] == 4
     assert "unused" in profile["lazy_not_loaded"]
     assert "unused" not in modules(profile)
+
+
+def test_what_a_function_imports_goes_with_who_calls_it(tmp_path: Path) -> None:
+    """sqlalchemy.orm has sqlalchemy.util import what it names: without sqlalchemy.orm that is not loaded."""
+    files = {
+        "tools": "def load():\n    import late\n",
+        "late": BUSY.format(0.01),
+        "heavy": "import tools\ntools.load()\n",
+    }
+    write(tmp_path, app="import tools\nimport heavy\n", **files)
+    before = measure(tmp_path, "app")
+    write(tmp_path, app="import tools\ndef use():\n    import heavy\n", **files)
+    after = measure(tmp_path, "app")
+    assert modules(before).keys() - modules(after).keys() == {"heavy", "late"}
+    assert at(before, "app.py", 2)["saved"]["modules"] == 2
+    assert at(before, "app.py", 2)["saved"]["cpu"] >= 0.01
+    assert at(before, "app.py", 1)["saved"]["modules"] == 0

@@ -145,6 +145,55 @@ static void test_what_nothing_explains_keeps_its_own_graph(void **state)
     unmake(&m);
 }
 
+static void in_function(struct log_build *b)
+{
+    struct log_load *load = (struct log_load *)(void *)(b->bytes.data + b->bytes.len - sizeof *load);
+
+    load->flags |= LOG_IN_FUNCTION;
+}
+
+/* main -> tools, main -> heavy; heavy calls tools.f(), which imports late: that goes with heavy. */
+static void test_what_a_function_imports_goes_with_its_caller(void **state)
+{
+    struct log_build b;
+    struct made m;
+
+    (void)state;
+    build_begin(&b);
+    build_load(&b, "__main__", 1, "tools", 1, 0);
+    build_load(&b, "tools", 9, "late", 40, 0);
+    in_function(&b);
+    build_load(&b, "__main__", 2, "heavy", 2, 0);
+    number(&b, 0, 0, LOG_NONE);
+    number(&b, 1, 2, 1);
+    number(&b, 2, 1, LOG_NONE);
+    make(&m, &b);
+    assert_int_equal(saved_ms(&m, "__main__", 2), 42);
+    assert_int_equal(saved_ms(&m, "__main__", 1), 1);
+    unmake(&m);
+}
+
+/* heavy alone needs tools: then making `import tools` lazy saves what its function imports, too. */
+static void test_what_a_function_imports_goes_with_its_module_when_only_the_caller_needs_that(void **state)
+{
+    struct log_build b;
+    struct made m;
+
+    (void)state;
+    build_begin(&b);
+    build_load(&b, "heavy", 1, "tools", 1, 0);
+    build_load(&b, "tools", 9, "late", 40, 0);
+    in_function(&b);
+    build_load(&b, "__main__", 2, "heavy", 2, 0);
+    number(&b, 0, 1, 0);
+    number(&b, 1, 2, 0);
+    number(&b, 2, 0, LOG_NONE);
+    make(&m, &b);
+    assert_int_equal(saved_ms(&m, "heavy", 1), 41);
+    assert_int_equal(saved_ms(&m, "__main__", 2), 43);
+    unmake(&m);
+}
+
 static void test_the_collector_is_shared_out(void **state)
 {
     struct log_build b;
@@ -393,6 +442,8 @@ int main(void)
         cmocka_unit_test(test_a_module_keeps_its_package),
         cmocka_unit_test(test_code_that_was_there_before_hangs_at_its_outermost_import),
         cmocka_unit_test(test_what_nothing_explains_keeps_its_own_graph),
+        cmocka_unit_test(test_what_a_function_imports_goes_with_its_caller),
+        cmocka_unit_test(test_what_a_function_imports_goes_with_its_module_when_only_the_caller_needs_that),
         cmocka_unit_test(test_the_collector_is_shared_out),
         cmocka_unit_test(test_groups_are_the_users_statements_into_one_distribution),
         cmocka_unit_test(test_a_circle_has_its_closing_edge),
