@@ -235,7 +235,8 @@ def workers(rounds: int, cache: pathlib.Path) -> None:
                 rows[name].append((time.perf_counter() - start, cpu_of(server.data)))
     shutil.rmtree(folder)
     show(rows)
-    print("(hasten's times begin with no server; those of the first row with a server that is ready)")
+    print("hasten's times begin with no server, those of the first row with a server that is ready;")
+    print("the CPU of a template's build is not in the second row: that server was started again")
 
 
 def settings(rounds: int, _cache: pathlib.Path) -> None:

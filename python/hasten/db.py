@@ -147,8 +147,7 @@ class Databases:
 
     def _watched(self) -> int:
         """The process with which the run ends: the supervisor, or the pytest process that has started one."""
-        said = os.environ.get("HASTEN_DB_PID", "")
-        return int(said) if said.isdigit() else os.getppid() if state.started_by_program else os.getpid()
+        return state.db_pid or (os.getppid() if state.started_by_program else os.getpid())
 
     def start(self) -> None:
         """DatabaseError when not even the keeper can be started."""
@@ -337,7 +336,7 @@ def hasten_sqlite() -> Database:
 
 def _is_ours(config: pytest.Config) -> bool:
     """Not a session that a test starts in its own process."""
-    return state.db.manager is config.pluginmanager
+    return state.db is not None and state.db.manager is config.pluginmanager
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -367,6 +366,8 @@ def pytest_unconfigure(config: pytest.Config) -> Generator[None, Any, Any]:
     finally:
         if _is_ours(config) and state.role not in ("template", "worker"):
             state.db.end()
+            if state.role == "":
+                state.db = None  # a session of pytest alone; the next one in this process may be of another project
 
 
 def begin(config: pytest.Config, driven: bool) -> None:

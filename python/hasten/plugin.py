@@ -41,6 +41,7 @@ class State:
     wants_coverage: bool = False  # `hasten cov`
     cov: Any = None  # cov.Controller of a run that is measured
     db: Any = None  # db.Databases of a project that has settings for them
+    db_pid: int = 0  # the process for which databases are kept, where that is not the supervisor
 
 
 state = State()
@@ -54,6 +55,7 @@ def _adopt_channels() -> None:
     state.hits = int(os.environ.pop("HASTEN_HITS", "-1"))
     state.live = os.environ.pop("HASTEN_LIVE", None) is not None
     state.wants_coverage = os.environ.pop("HASTEN_COV", None) is not None
+    state.db_pid = int(os.environ.pop("HASTEN_DB_PID", "0"))
     if text is None:
         return
     state.reporter_chan, state.template_chan, state.life = (int(part) for part in text.split(","))

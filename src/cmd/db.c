@@ -73,7 +73,7 @@ static int print_help(void)
         "       hasten db prune [options]\n\n"
         "Lists, or removes, what hasten keeps of databases: templates, cached servers, and what runs left that were\n"
         "killed. A run removes the latter by itself when it starts. Settings stand in [tool.hasten.db] of "
-        "pyproject.toml.\n%s",
+        "pyproject.toml.\n\n%s",
         str_text(&text));
     str_release(&text);
     return CMD_OK;

@@ -482,6 +482,7 @@ static void release(struct db *db)
     if (!pg->options.url) {
         pg_server_stop(&pg->server);
         pg_server_saved(&pg->server);
+        pg_server_close(&pg->server);
     }
 }
 

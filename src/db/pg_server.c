@@ -93,18 +93,18 @@ int pg_server_place(struct pg_server *server, const struct pg_server_options *op
     char sockets[PLACE_SIZE + 8];
     int code = 0;
 
-    *server = (struct pg_server){.n_workers = options->n_workers};
+    *server = (struct pg_server){.n_workers = options->n_workers, .lock_fd = -1};
     err_set(&server->death, "the PostgreSQL server does not run");
     if (choose_user(server, err) < 0 || pg_find(options->major, &server->program, err) < 0)
         return -1;
     name_cluster(server, choose_locale(options));
     bytes += (uint64_t)options->n_workers * ROOM_OF_DATABASE;
-    snprintf(server->folder, sizeof server->folder, "%.200s/hasten-%u-%.8s", place_for_data(bytes), (unsigned)geteuid(),
-             run);
-    if (place_add(place, server->folder, err) < 0)
+    snprintf(server->folder, sizeof server->folder, "%.190s/hasten-%u-%d-%.8s", place_for_data(bytes),
+             (unsigned)geteuid(), (int)getpid(), run);
+    if (place_make_data(place, server->folder, &server->lock_fd, err) < 0)
         return -1;
     snprintf(sockets, sizeof sockets, "%s/s", server->folder);
-    if (mkdir(server->folder, 0700) < 0 || mkdir(sockets, 0700) < 0)
+    if (mkdir(sockets, 0700) < 0)
         code = -errno;
     if (code == 0 && server->user &&
         (chown(server->folder, server->user, server->group) < 0 || chown(sockets, server->user, server->group) < 0))
@@ -420,6 +420,13 @@ int pg_server_save(struct pg_server *server, const char *key, struct err *err)
     else
         copy_remove(copy); /* no room for it: the next run builds the template again */
     return start_postmaster(server, err);
+}
+
+void pg_server_close(struct pg_server *server)
+{
+    if (server->lock_fd >= 0)
+        close(server->lock_fd);
+    server->lock_fd = -1;
 }
 
 void pg_server_saved(struct pg_server *server)

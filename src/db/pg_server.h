@@ -30,6 +30,7 @@ struct pg_server {
     uid_t user;              /* 0: who we are */
     gid_t group;
     uint32_t n_workers;
+    int lock_fd;      /* owned; of the folder; -1 */
     int pid;          /* of the postmaster; 0: not running */
     struct err death; /* how it ended, when pid is 0 again */
     int saver;        /* of the child that takes a cluster to the cache; 0: none */
@@ -53,6 +54,9 @@ int pg_server_save(struct pg_server *server, const char *key, struct err *err);
 
 /* Waits for that child, for a while: what is not in the cache by then is built again by the next run. */
 void pg_server_saved(struct pg_server *server);
+
+/* What remains of it in this process. Its folder is the place's to remove. */
+void pg_server_close(struct pg_server *server);
 
 /* 0 while it runs; -1 with how it ended. */
 int pg_server_check(struct pg_server *server, struct err *err);

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { SOCKET_NAME_ROOM = 24, SOCKET_PATH_MAX = 104 /* the least of the systems */ };
+enum { SOCKET_NAME_ROOM = 24, SOCKET_PATH_MAX = 104 /* the least of the systems */, JUST_MADE_S = 60 };
 
 static const char *temporary(void)
 {
@@ -128,6 +129,35 @@ static void clear_place(char *path)
     copy_remove(path);
 }
 
+/* Data in memory whose run's folder is gone: nobody else would find them. */
+static size_t clear_memory(void (*each)(void *arg, const char *path), void *arg)
+{
+    char pattern[64];
+    struct stat st;
+    glob_t found;
+    size_t n = 0;
+
+    snprintf(pattern, sizeof pattern, "/dev/shm/hasten-%u-*-????????", (unsigned)geteuid());
+    if (glob(pattern, GLOB_NOSORT, NULL, &found) != 0)
+        return 0;
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        char *path = found.gl_pathv[i];
+        int fd;
+
+        if (lstat(path, &st) < 0 || !S_ISDIR(st.st_mode) || time(NULL) - st.st_mtime < JUST_MADE_S ||
+            (fd = lock_folder(path)) < 0)
+            continue;
+        n++;
+        if (each)
+            each(arg, path);
+        else
+            clear_place(path);
+        close(fd);
+    }
+    globfree(&found);
+    return n;
+}
+
 static void clear_folder(const char *folder)
 {
     char path[PLACE_SIZE + 16];
@@ -152,7 +182,7 @@ size_t place_clear(void (*each)(void *arg, const char *path), void *arg)
     DIR *dir;
 
     if (base_folder(base, false, &err) < 0 || !(dir = opendir(base)))
-        return 0;
+        return clear_memory(each, arg);
     while ((e = readdir(dir))) {
         char folder[PLACE_SIZE];
         int fd;
@@ -170,7 +200,7 @@ size_t place_clear(void (*each)(void *arg, const char *path), void *arg)
         close(fd);
     }
     closedir(dir);
-    return n;
+    return n + clear_memory(each, arg);
 }
 
 /* ---- a run's own */
@@ -215,6 +245,16 @@ int place_add(const struct place *place, const char *path, struct err *err)
     if (!f || fprintf(f, "%s\n", path) < 0 || fclose(f) != 0)
         return err_sys(err, errno, "cannot write '%s'", list);
     return 0;
+}
+
+int place_make_data(const struct place *place, const char *path, int *lock_fd, struct err *err)
+{
+    if (place_add(place, path, err) < 0)
+        return -1;
+    if (mkdir(path, 0700) < 0)
+        return err_sys(err, errno, "cannot make the server's folder '%s'", path);
+    *lock_fd = lock_folder(path);
+    return *lock_fd < 0 ? err_set(err, "cannot lock the folder '%s'", path) : 0;
 }
 
 /* ---- the cache */

@@ -30,6 +30,12 @@ int place_of(int pid, char folder[PLACE_SIZE], struct err *err);
 int place_open(struct place *place, int pid, struct err *err);
 void place_close(struct place *place); /* removes it */
 
+/*
+ * Makes a folder for data (mode 0700), which belongs to this run: it is removed with it, or after it. It has a lock of its
+ * own, so that it is found even when the run's folder is gone (a temporary folder that a CI job throws away).
+ */
+int place_make_data(const struct place *place, const char *path, int *lock_fd, struct err *err);
+
 /* From now on path belongs to this run: it is removed with it, or after it. */
 int place_add(const struct place *place, const char *path, struct err *err);
 

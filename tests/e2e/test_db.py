@@ -84,6 +84,13 @@ def folders(run: Run) -> list[Path]:
     return [Path(event["data"]).parent for event in run.events("db_cluster")]
 
 
+def lives(pid: int) -> bool:
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
 def ask(control: str, request: str) -> str:
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(control)
@@ -282,8 +289,7 @@ def test_a_killed_keeper_takes_the_server_along(suite: Any, start_hasten: Any, c
     run.wait_file("waits")
     server = run.events("db_server")[0]
     os.kill(server["pid"], signal.SIGKILL)
-    ended = Path(f"/proc/{server['server_pid']}")
-    wait_until(lambda: not ended.exists() or "(zombie)" in (ended / "status").read_text(), 10, "the server's end")
+    wait_until(lambda: not lives(server["server_pid"]), 10, "the server's end")
 
 
 def test_a_server_killed_in_mid_run_is_said_once(suite: Any, run_hasten: Any, cache: dict[str, str]) -> None:

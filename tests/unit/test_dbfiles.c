@@ -4,6 +4,7 @@
 #include "os/copy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -212,10 +213,10 @@ static int die_with_a_place(void *arg)
     _exit(0);
 }
 
+/* Others on this machine may have died, too. */
 static void count(void *arg, const char *path)
 {
-    (void)path;
-    (*(int *)arg)++;
+    *(int *)arg += !strncmp(path, folder, strlen(folder));
 }
 
 static void test_what_a_dead_keeper_left_is_cleared_away_and_nothing_else(void **state)
@@ -229,10 +230,42 @@ static void test_what_a_dead_keeper_left_is_cleared_away_and_nothing_else(void *
     assert_int_equal(access(elsewhere, F_OK), 0);
     place_clear(count, &n);
     assert_int_equal(n, 1); /* the one of this process is locked */
-    assert_int_equal(place_clear(NULL, NULL), 1);
+    assert_true(place_clear(NULL, NULL) >= 1);
     assert_int_equal(access(elsewhere, F_OK), -1);
     assert_int_equal(access(place.folder, F_OK), 0);
-    assert_int_equal(place_clear(NULL, NULL), 0);
+    n = 0;
+    place_clear(count, &n);
+    assert_int_equal(n, 0);
+}
+
+/* A temporary folder that is thrown away, as CI does it, and a keeper that was killed: only the data remain. */
+static int die_with_data_in_memory(void *arg)
+{
+    struct place own = {.lock_fd = -1};
+    const struct timespec long_ago[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    struct err wrong;
+    int fd;
+
+    CHILD_CHECK(place_open(&own, 1, &wrong) == 0);
+    CHILD_CHECK(place_make_data(&own, arg, &fd, &wrong) == 0);
+    CHILD_CHECK(utimensat(AT_FDCWD, arg, long_ago, 0) == 0);
+    CHILD_CHECK(copy_remove(own.folder) == 0);
+    place_clear(NULL, NULL);
+    CHILD_CHECK(access(arg, F_OK) == 0); /* locked */
+    _exit(0);
+}
+
+static void test_data_in_memory_are_found_without_their_runs_folder(void **state)
+{
+    char data[64];
+
+    (void)state;
+    if (access("/dev/shm", W_OK) < 0)
+        skip();
+    snprintf(data, sizeof data, "/dev/shm/hasten-%u-%d-01234567", (unsigned)geteuid(), (int)getpid());
+    assert_int_equal(child_run(die_with_data_in_memory, data), 0);
+    place_clear(NULL, NULL);
+    assert_int_equal(access(data, F_OK), -1);
 }
 
 static void test_a_folder_that_others_may_write_to_is_refused(void **state)
@@ -258,6 +291,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_wrong_sql_is_said_and_leaves_no_template, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_a_copied_tree_is_the_same_tree, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_what_a_dead_keeper_left_is_cleared_away_and_nothing_else, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_data_in_memory_are_found_without_their_runs_folder, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_a_folder_that_others_may_write_to_is_refused, make_folder, remove_folder),
     };
