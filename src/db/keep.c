@@ -441,12 +441,14 @@ static void serve(struct keeper *k)
 
 static void release(struct keeper *k)
 {
+    trace_event("db_ending");
     for (size_t i = 0; i < N_KINDS; i++) {
         if (k->kinds[i].db)
             k->kinds[i].db->provider->release(k->kinds[i].db);
         str_release(&k->kinds[i].output);
         free(k->kinds[i].leases);
     }
+    trace_event("db_released");
     if (k->listener >= 0)
         close(k->listener);
     if (k->watched >= 0)
