@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -470,6 +472,54 @@ def test_a_database_that_another_process_had_is_new(cache: dict[str, str], keep:
             found = connection.execute("SELECT count(*) FROM pg_tables WHERE tablename = 'mine'").fetchone()
         connection.close()
         assert found == (tables,)
+
+
+WRITES = (
+    "INSERT INTO t{n}(a) SELECT generate_series(1, 50)", "TRUNCATE t{n} CASCADE", "DROP TABLE t{n} CASCADE",
+    "CREATE TABLE x{n}(y int)", "SELECT nextval('t{n}_id_seq')", "SELECT lo_create(0)", "CREATE SCHEMA s{n}",
+    "ALTER TABLE t{n} ADD COLUMN z{n} int", "UPDATE t{n} SET a = 9", "CREATE VIEW v{n} AS SELECT 1",
+    "ALTER DATABASE {database} SET work_mem = '5MB'", "SELECT pg_advisory_lock({n})", "COMMENT ON TABLE t{n} IS 'c'",
+)  # fmt: skip
+LEFT = """
+    SELECT (SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+            WHERE locktype = 'advisory' AND datname = current_database())
+         + (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+            WHERE datname = current_database())
+"""
+
+
+def content(url: str) -> list[str]:
+    """The database as pg_dump writes it, and what it does not write."""
+    dump = subprocess.run(["pg_dump", "--no-owner", "-d", url], capture_output=True, text=True, check=True).stdout
+    with psycopg.connect(url) as connection:
+        left = connection.execute(LEFT).fetchone()
+    connection.close()
+    return [line for line in dump.splitlines() if not line.startswith("\\")] + [str(left)]  # \\restrict RANDOM
+
+
+@pytest.mark.skipif(not shutil.which("pg_dump"), reason="no pg_dump")
+def test_whatever_was_written_is_gone_after_a_reset_and_never_in_another_database(tmp_path: Path, keep: Any) -> None:
+    schema = tmp_path / "schema.sql"
+    schema.write_text(
+        "".join(f"CREATE TABLE t{n}(id serial, a int);\n" for n in range(10)) + "INSERT INTO t1(a) VALUES (1);"
+    )
+    _process, facts = keep("--postgres", f"--postgres-sql={schema}")
+    other = ask(facts["control"], "lease postgres gw1 1").removeprefix("ok ")
+    url = ask(facts["control"], "lease postgres gw0 1").removeprefix("ok ")
+    name = url.partition("?")[0].rpartition("/")[2]
+    before = content(url)
+    chosen = random.Random(20261121)
+    for _ in range(10):
+        connection = psycopg.connect(url, autocommit=True)
+        for statement in chosen.choices(WRITES, k=12):
+            with contextlib.suppress(psycopg.Error):
+                connection.execute(statement.format(n=chosen.randrange(10), database=name))
+        if chosen.random() < 0.5:
+            connection.close()
+        assert content(other) == before
+        assert ask(facts["control"], "reset postgres gw0 1") == f"ok {url}"
+        assert content(url) == before
+        connection.close()
 
 
 def test_the_keeper_ends_with_the_process_for_which_it_keeps(keep: Any) -> None:
