@@ -255,6 +255,8 @@ static int measure(const struct imports_args *args, const struct opt_list *rest,
         err_set(err, "there is no folder '%.300s'", args->root ? args->root : ".");
     else if (choose_command(&m, args, rest, &text, err) == 0 && measuring_run(&m, err) == 0)
         code = show(&m, args, str_text(&target), root, err);
+    if (m.interrupted)
+        code = cmd_fail(CMD_INTERRUPTED, err->text);
     measuring_end(&m);
     str_release(&python);
     str_release(&target);

@@ -17,6 +17,7 @@ struct measuring {
     uint32_t n_logs;
     uint32_t n_others; /* other Python processes of the last run */
     int status;        /* of the first run: exit status, 128 + signal */
+    bool interrupted;  /* by SIGINT */
 };
 
 /* imports_run.c */

@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,6 +96,15 @@ static int start(const struct measuring *m, bool shown, struct err *err)
     return pid;
 }
 
+/* Ctrl-C reaches the measured process, too: we only wait for its end, and take our folder away. */
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
 static int run_once(const struct measuring *m, bool shown, int *status, struct err *err)
 {
     const int pid = start(m, shown, err);
@@ -179,7 +189,13 @@ static int measure_once(struct measuring *m, uint32_t number, struct err *err)
     if (mkdir(folder, 0700) < 0)
         return err_sys(err, errno, "cannot make '%s'", folder);
     setenv("HASTEN_IMPORTS", folder, 1);
-    if (run_once(m, number == 0, &status, err) < 0 || read_logs(m, folder, &log, err) < 0)
+    if (run_once(m, number == 0, &status, err) < 0)
+        return -1;
+    if (interrupted) {
+        m->interrupted = true;
+        return err_set(err, "interrupted");
+    }
+    if (read_logs(m, folder, &log, err) < 0)
         return -1;
     if (!log.data)
         return say_trouble(m, err);
@@ -194,9 +210,12 @@ static int measure_once(struct measuring *m, uint32_t number, struct err *err)
 
 int measuring_run(struct measuring *m, struct err *err)
 {
+    const struct sigaction action = {.sa_handler = on_interrupt}; /* exec gives the child the default back */
+
     fflush(stdout);
     if (make_folder(m, err) < 0)
         return -1;
+    sigaction(SIGINT, &action, NULL);
     m->logs = hs_alloc(m->n_runs * sizeof *m->logs);
     for (uint32_t i = 0; i <= m->n_runs; i++)
         if (measure_once(m, i, err) < 0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import INHERITED, find_program
+from conftest import INHERITED, find_program, wait_until
 
 BUSY = "import time\nend = time.thread_time() + {}\nwhile time.thread_time() < end:\n    pass\n"
 
@@ -436,6 +437,25 @@ def test_nothing_is_left_in_the_temporary_folder(tmp_path: Path) -> None:
     (tmp_path / "tmp").mkdir()
     write(tmp_path, app="import json\n")
     program(tmp_path, "--runs", "1", "app", env={"TMPDIR": str(tmp_path / "tmp")})
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    write(tmp_path, app="import signal\nopen('ready', 'w').close()\nsignal.pause()\n")
+    process = subprocess.Popen(
+        [find_program(), "imports", "--python", sys.executable, "app"],
+        cwd=tmp_path,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_until((tmp_path / "ready").exists, 30, "the module is being imported")
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert err.endswith("hasten: interrupted\n")
     assert list((tmp_path / "tmp").iterdir()) == []
 
 
