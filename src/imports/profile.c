@@ -217,11 +217,27 @@ static void add_cost(struct cost *sum, const struct log_load *load)
         sum->phase_ns[i] += load->phase_ns[i];
 }
 
+/*
+ * The load that a load happened in, for people: a package is loaded in the load of the module in it that was asked for, and
+ * is shown beside that, not below it. LOG_NONE: in none.
+ */
+static uint32_t outer_load(const struct reading *r, const struct log_load *load)
+{
+    uint32_t seq = load->parent;
+
+    while (load->flags & LOG_PARENT && module_of_load(r, seq) != PROFILE_NONE && r->by_seq[seq]->seq < load->seq) {
+        load = r->by_seq[seq];
+        seq = load->parent;
+    }
+    return seq;
+}
+
 static void add_load(const struct reading *r, const struct log_load *load)
 {
     struct profile *p = r->p;
     const uint32_t at = r->modules[load->seq];
-    const uint32_t within = module_of_load(r, load->parent);
+    const uint32_t outer = outer_load(r, load);
+    const uint32_t within = module_of_load(r, outer);
     uint32_t statement = PROFILE_NONE;
     struct measured *m;
 
@@ -230,12 +246,11 @@ static void add_load(const struct reading *r, const struct log_load *load)
     } else if (load->place.importer) {
         statement = statement_of(p, r->log, &load->place, load->flags, r->log->texts[load->name]);
         add_target(&p->statements[statement], at);
-        if (!(load->flags & LOG_PARENT)) /* that one is within the module that was asked for */
-            add_caller(&p->statements[statement], within);
+        add_caller(&p->statements[statement], within);
         if (!p->modules[p->statements[statement].importer].n_loads)
-            add_root(p, p->statements[statement].importer, within, load->parent);
+            add_root(p, p->statements[statement].importer, within, outer);
     } else {
-        add_root(p, at, within, load->parent);
+        add_root(p, at, within, outer);
     }
     if (load->flags & LOG_WAITED)
         return;

@@ -214,6 +214,12 @@ def test_a_heavy_package(tmp_path: Path) -> None:
     assert heavy["saved"]["modules"] >= 1
 
 
+def test_a_package_is_beside_the_module_that_was_asked_for(tmp_path: Path) -> None:
+    write(tmp_path, app="import pk.low.part\n", pk__init="import extra\n", pk__low__init="", pk__low__part="", extra="")
+    found = modules(measure(tmp_path, "app"))
+    assert [found[name]["within"] for name in ("pk", "pk.low", "pk.low.part", "extra")] == ["app", "app", "app", "pk"]
+
+
 def test_groups_of_the_users_statements(tmp_path: Path) -> None:
     write(
         tmp_path / "lib",
