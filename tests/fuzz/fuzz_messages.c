@@ -341,7 +341,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t size)
     uint8_t how_far;
     int code = 0;
 
-    run.signals = run.segment_fd = run.inputs_fd = run.table_fd = run.catalog_fd = run.pty = run.pty_slave = -1;
+    run.signals = run.segment_fd = run.inputs_fd = run.hits_fd = run.table_fd = run.catalog_fd = -1;
+    run.pty = run.pty_slave = -1;
     for (int i = 0; i < 2; i++) {
         int ends[2];
 
