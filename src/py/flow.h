@@ -120,4 +120,16 @@ int32_t flow_trail(const struct flow *flow, int32_t line, uint32_t at);
 /* The largest line number in a code object's line table; 0: it has no lines. */
 int32_t flow_last_line(PyCodeObject *code);
 
+/* Where flow_line_at stands in a line table. Zeroed at first; keeps one code object. */
+struct flow_cursor {
+    PyObject *code; /* owned */
+    const uint8_t *next;
+    int32_t line;        /* of the entry before next, whether it has one or not */
+    uint32_t first, end; /* units of the entry before next */
+    int32_t found;       /* its line; 0: none */
+};
+
+/* The line of an instruction, 0: none. Quick for units that come in ascending order; PyCode_Addr2Line begins anew each time. */
+int32_t flow_line_at(struct flow_cursor *cursor, PyCodeObject *code, uint32_t unit);
+
 #endif

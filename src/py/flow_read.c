@@ -165,6 +165,28 @@ int32_t flow_last_line(PyCodeObject *code)
     return last;
 }
 
+int32_t flow_line_at(struct flow_cursor *c, PyCodeObject *code, uint32_t unit)
+{
+    const uint8_t *end;
+
+    if (c->code != (PyObject *)code || unit < c->first) {
+        Py_XSETREF(c->code, Py_NewRef((PyObject *)code));
+        c->next = (const uint8_t *)PyBytes_AS_STRING(code->co_linetable);
+        c->line = code->co_firstlineno;
+        c->first = c->end = 0;
+        c->found = 0;
+    }
+    end = (const uint8_t *)PyBytes_AS_STRING(code->co_linetable) + PyBytes_GET_SIZE(code->co_linetable);
+    while (c->end <= unit && c->next < end) {
+        const struct line_run run = next_run(&c->next, &c->line);
+
+        c->first = c->end;
+        c->end += run.n;
+        c->found = run.line;
+    }
+    return c->end > unit && c->found > 0 ? c->found : 0;
+}
+
 static void read_lines(struct flow *flow, PyCodeObject *code)
 {
     const uint8_t *p = (const uint8_t *)PyBytes_AS_STRING(code->co_linetable);

@@ -1,6 +1,7 @@
 /* importplace.c - where an import stands, and which places were seen. */
 #include "py/importwatch.h"
 
+#include "py/flow.h"
 #include "py/importlog.h"
 
 #include <opcode.h>
@@ -102,12 +103,13 @@ static bool is_import(PyCodeObject *code, int lasti)
 void place_write(const struct place *place, struct log_place *into, uint32_t *flags)
 {
     PyCodeObject *code = (PyCodeObject *)place->code; /* borrowed */
-    int line;
+    static struct flow_cursor cursor; /* statements of a module's body are executed from its top to its end */
+    int32_t line;
 
     *into = (struct log_place){0};
     if (!code)
         return;
-    line = PyCode_Addr2Line(code, place->lasti);
+    line = flow_line_at(&cursor, code, (uint32_t)place->lasti / 2);
     into->importer = importlog_text(name_of(place->globals));
     into->file = importlog_text(code->co_filename);
     into->line = line > 0 ? (uint32_t)line : 0;
