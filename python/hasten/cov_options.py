@@ -120,22 +120,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "no_cover: disable coverage for this test.")
-
-
-@pytest.fixture
-def no_cover() -> None:
-    """A test that asks for this fixture is not measured."""
-
-
-@pytest.fixture
-def cov(request: pytest.FixtureRequest) -> Any:
-    """The coverage.Coverage of this run, or None."""
-    controller = getattr(request.config.pluginmanager.get_plugin("_cov"), "cov_controller", None)
-    return controller.cov if controller else None
-
-
 def install(parser: pytest.Parser, manager: pytest.PytestPluginManager) -> None:
     """Called while options are added, before or after pytest-cov was loaded."""
     autoload = not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") and "--disable-plugin-autoload" not in sys.argv
@@ -187,6 +171,9 @@ class Place:
     @pytest.hookimpl(tryfirst=True)
     def pytest_load_initial_conftests(self, early_config: pytest.Config, args: Sequence[str]) -> None:
         if is_asked_for(early_config):
-            from hasten import cov
+            from hasten import cov, cov_fixtures
 
+            manager = early_config.pluginmanager
+            if manager.get_plugin(NAME) is sys.modules[__name__]:
+                manager.register(cov_fixtures, "hasten-cov-fixtures")
             cov.install(early_config, list(map(str, args)))
