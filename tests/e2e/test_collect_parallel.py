@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Run, wait_until
+from conftest import Run, tagged, wait_until
 from twins import Twins
 
 PARALLEL, ONCE = "parallel", "once"
@@ -452,7 +452,6 @@ def test_the_supervisor_s_death_ends_all_that_collect(
     wait_until(lambda: len(list(folder.glob("at-*"))) == 2, 20, "two that collect")
     os.kill(run.process.pid, signal.SIGKILL)
     run.process.communicate(timeout=20)
-    from conftest import tagged
 
     wait_until(lambda: not tagged(run.tag), 10, "everything to be gone")
 
