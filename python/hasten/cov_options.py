@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+OWN_NAME = "hasten-cov-options"
 NAME = "pytest_cov"  # of pytest-cov's entry point
 FILES = ("annotate", "html", "xml", "json", "markdown", "markdown-append", "lcov")
 TERMINAL = ("term", "term-missing")
@@ -120,14 +121,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def _is_installed() -> bool:
+    try:
+        return importlib.util.find_spec(NAME) is not None
+    except ImportError:  # somebody's finder hides it
+        return False
+
+
 def install(parser: pytest.Parser, manager: pytest.PytestPluginManager) -> None:
     """Called while options are added, before or after pytest-cov was loaded."""
     autoload = not os.environ.get("PYTEST_DISABLE_PLUGIN_AUTOLOAD") and "--disable-plugin-autoload" not in sys.argv
     told = [*sys.argv, os.environ.get("PYTEST_PLUGINS", ""), os.environ.get("PYTEST_ADDOPTS", "")]
     named = any(NAME in text and f"no:{NAME}" not in text for text in told)
-    loads_itself = (autoload or named) and importlib.util.find_spec(NAME) is not None
+    installed = _is_installed()
+    loads_itself = (autoload or named) and installed
     if not loads_itself and not manager.has_plugin(NAME) and not manager.is_blocked(NAME):
-        manager.register(sys.modules[__name__], NAME)
+        # Its name keeps a conftest from loading it beside us; where it is not installed nobody is to find it.
+        manager.register(sys.modules[__name__], NAME if installed else OWN_NAME)
     manager.register(Place(parser), "hasten-cov")
 
 
@@ -174,6 +184,6 @@ class Place:
             from hasten import cov, cov_fixtures
 
             manager = early_config.pluginmanager
-            if manager.get_plugin(NAME) is sys.modules[__name__]:
+            if manager.is_registered(sys.modules[__name__]):
                 manager.register(cov_fixtures, "hasten-cov-fixtures")
             cov.install(early_config, list(map(str, args)))

@@ -256,3 +256,15 @@ def test_a_coverage_that_is_too_old_is_refused(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(coverage, "version_info", (7, 9, 2, "final", 0))
     with pytest.raises(pytest.UsageError, match=r"needs coverage 7\.10\.6 or later"):
         cov.coverage_module()
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_nobody_finds_pytest_cov_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch, installed: bool) -> None:
+    """Conftests ask hasplugin("pytest_cov")."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if installed else None)
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setattr("sys.argv", ["pytest"])
+    manager = pytest.PytestPluginManager()
+    cov_options.install(pytest.Parser(_ispytest=True), manager)
+    assert manager.hasplugin("pytest_cov") is installed
+    assert manager.is_registered(cov_options)
