@@ -14,9 +14,10 @@ python=$root/usr/bin/python$version
 if [ ! -x "$folder/venv/bin/python" ]; then
     mirror=$(sed -n 's/^URIs: *\([^ ]*debian\)\/*$/\1/p; s/^deb *\(\[[^]]*\] *\)\{0,1\}\([^ ]*debian\)\/* .*/\2/p' \
         /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | head -n 1)
+    test -n "$mirror" || { echo "newer_python.sh: no Debian archive in /etc/apt/sources.list" >&2; exit 1; }
     mkdir -p "$folder/state/lists/partial" "$folder/cache/archives/partial" "$folder/etc" "$root"
     : >"$folder/state/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] ${mirror:-http://deb.debian.org/debian} sid main" \
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror sid main" \
         >"$folder/etc/sources.list"
     apt="apt-get -q -y -o Dir::State=$folder/state -o Dir::State::status=$folder/state/status
         -o Dir::Cache=$folder/cache -o Dir::Etc::sourcelist=$folder/etc/sources.list -o Dir::Etc::sourceparts=-
