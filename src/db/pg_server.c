@@ -400,20 +400,26 @@ static void keep_in_background(struct pg_server *server, const char *name, const
         copy_remove(copy);
         _exit(0);
     }
-    server->saver = pid > 0 ? pid : 0;
+    if (pid < 0) {
+        copy_remove(copy);
+        return;
+    }
+    server->savers = hs_realloc(server->savers, (server->n_savers + 1) * sizeof *server->savers);
+    server->savers[server->n_savers++] = pid;
 }
 
 int pg_server_save(struct pg_server *server, const char *key, struct err *err)
 {
     const struct copy_owner owner = {geteuid(), getegid()};
     char data[PLACE_SIZE + 8];
-    char copy[PLACE_SIZE + 8];
+    char copy[PLACE_SIZE + 32];
     char name[128];
 
     if (server->pid <= 0 || !end_by(server, SIGINT, STOP_LIMIT_S))
         return err_set(err, "the PostgreSQL server did not stop within %d s", STOP_LIMIT_S);
     snprintf(data, sizeof data, "%s/data", server->folder);
-    snprintf(copy, sizeof copy, "%s/copy", server->folder);
+    /* Its own: an earlier copy may still be on its way to the cache. */
+    snprintf(copy, sizeof copy, "%s/copy-%zu", server->folder, server->n_savers);
     with_template(server, key, name);
     if (copy_tree(data, copy, &owner) == 0)
         keep_in_background(server, name, copy);
@@ -429,19 +435,27 @@ void pg_server_close(struct pg_server *server)
     server->lock_fd = -1;
 }
 
+static void await_saver(int pid, uint64_t limit)
+{
+    while (waitpid(pid, NULL, WNOHANG) == 0) {
+        if (clock_now_ns() > limit) {
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            return;
+        }
+        nap_ms(2);
+    }
+}
+
 void pg_server_saved(struct pg_server *server)
 {
     const uint64_t limit = limit_ns(SAVE_LIMIT_S);
 
-    while (server->saver > 0 && waitpid(server->saver, NULL, WNOHANG) == 0) {
-        if (clock_now_ns() > limit) {
-            kill(server->saver, SIGKILL);
-            waitpid(server->saver, NULL, 0);
-            break;
-        }
-        nap_ms(2);
-    }
-    server->saver = 0;
+    for (size_t i = 0; i < server->n_savers; i++)
+        await_saver(server->savers[i], limit);
+    free(server->savers);
+    server->savers = NULL;
+    server->n_savers = 0;
 }
 
 void pg_server_conninfo(const struct pg_server *server, char *text, size_t size)

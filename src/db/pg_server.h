@@ -33,7 +33,8 @@ struct pg_server {
     int lock_fd;      /* owned; of the folder; -1 */
     int pid;          /* of the postmaster; 0: not running */
     struct err death; /* how it ended, when pid is 0 again */
-    int saver;        /* of the child that takes a cluster to the cache; 0: none */
+    int *savers;      /* owned, n_savers: children that take clusters to the cache */
+    size_t n_savers;
 };
 
 /* Socket folder of the server that pg_server_start will start; known before. */
@@ -52,7 +53,7 @@ bool pg_server_has(const struct pg_server *server, const char *key);
  */
 int pg_server_save(struct pg_server *server, const char *key, struct err *err);
 
-/* Waits for that child, for a while: what is not in the cache by then is built again by the next run. */
+/* Waits for those children, for a while: what is not in the cache by then is built again by the next run. */
 void pg_server_saved(struct pg_server *server);
 
 /* What remains of it in this process. Its folder is the place's to remove. */

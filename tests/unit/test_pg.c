@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* One server for the tests that need one; without PostgreSQL they are skipped. */
@@ -200,14 +201,35 @@ static void test_the_server_listens_in_a_folder_of_its_own_alone(void **state)
     assert_int_not_equal(st.st_uid, 0);
 }
 
+/* Without the limit that a run has: a disk may be slow. */
+static void await_savers(void)
+{
+    for (size_t i = 0; i < pg.server.n_savers; i++)
+        waitpid(pg.server.savers[i], NULL, 0);
+    pg_server_saved(&pg.server);
+}
+
 static void test_a_template_outlives_the_server_in_the_cache(void **state)
 {
     (void)state;
     NEED_SERVER();
     build("aa04", "CREATE TABLE kept(x int)");
-    pg_server_saved(&pg.server);
+    await_savers();
     assert_true(pg_server_has(&pg.server, "aa04"));
     assert_false(pg_server_has(&pg.server, "aa05"));
+}
+
+static void test_a_template_on_its_way_to_the_cache_is_not_lost_to_the_next(void **state)
+{
+    (void)state;
+    NEED_SERVER();
+    build("aa06", "CREATE TABLE first(x int)");
+    kill(pg.server.savers[0], SIGSTOP); /* a slow disk */
+    build("aa07", "CREATE TABLE second(x int)");
+    kill(pg.server.savers[0], SIGCONT);
+    await_savers();
+    assert_true(pg_server_has(&pg.server, "aa06"));
+    assert_true(pg_server_has(&pg.server, "aa07"));
 }
 
 static void test_a_server_that_was_killed_is_said(void **state)
@@ -285,6 +307,7 @@ int main(void)
         cmocka_unit_test(test_what_a_dead_run_left_on_a_given_server_is_dropped_by_the_next),
         cmocka_unit_test(test_the_server_listens_in_a_folder_of_its_own_alone),
         cmocka_unit_test(test_a_template_outlives_the_server_in_the_cache),
+        cmocka_unit_test(test_a_template_on_its_way_to_the_cache_is_not_lost_to_the_next),
         cmocka_unit_test(test_a_server_that_was_killed_is_said),
         cmocka_unit_test(test_the_strategy_follows_the_disk_and_the_size),
         cmocka_unit_test(test_a_name_tells_its_run_and_no_other_name_does),
