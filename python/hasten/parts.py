@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from hasten import _native, split, wire
+from hasten.columns import Columns
 from hasten.division import Doubt, Split, foreign_hook, n_most, once_reason, pays, tell, warning_log
 from hasten.once import MARK
 from hasten.plugin import state
@@ -377,12 +378,10 @@ class Parts:
                 yield i, item
 
     def _part(self, session: pytest.Session, alarm: str | None) -> dict[str, Any]:
-        from hasten.template import _Columns
-
         items = [item for _i, item in self._own_items(session)]
         positions = [self._place(item) for item in items]
         self._check_items(session, items, positions)
-        table = _Columns(self.config, items)
+        table = Columns(self.config, items)
         entries: list[Entry] = [
             (at, item.nodeid, table.of(item, item.nodeid)) for at, item in zip(positions, items, strict=True)
         ]

@@ -13,17 +13,11 @@ from typing import Any
 import pytest
 
 from hasten import _native, companions, junit, parts, split, wire
+from hasten.columns import Columns, marked_group
 from hasten.debug import Debugging, Terminal
 from hasten.division import Doubt
 from hasten.once import Once
 from hasten.plugin import release_collector, shelter_objects, state
-from hasten.together import Groups
-
-NO_LIMIT = 0xFFFFFFFF  # ms, 50 days
-_GROUP_OF: dict[str, Callable[[str], str]] = {
-    "loadscope": lambda nodeid: nodeid.rsplit("::", 1)[0],
-    "loadfile": lambda nodeid: nodeid.split("::", 1)[0],
-}
 
 
 def serve_early() -> None:
@@ -464,7 +458,7 @@ class Template:
         """(ids, columns, number of groups) of all tests."""
         copies = range(self._n_copies())
         ids = [item.nodeid for item in session.items] * len(copies)
-        table = _Columns(self.config, session.items)
+        table = Columns(self.config, session.items)
         columns = [table.of(item, item.nodeid, copy) for copy in copies for item in session.items]
         return ids, columns, table.n_groups()
 
@@ -493,7 +487,7 @@ class Template:
         """--dist loadgroup: the group of each test that has one, for a plugin's scheduler."""
         if getattr(self.config.option, "hasten_dist", "") != "loadgroup":
             return {}
-        groups = ((i, _marked_group(item)) for i, item in enumerate(session.items))
+        groups = ((i, marked_group(item)) for i, item in enumerate(session.items))
         return {i: group for i, group in groups if group}
 
     def tell_collected(self, chan: int) -> None:
@@ -513,88 +507,3 @@ class Template:
         fd = _native.blob(wire.dumps([event]))
         _native.send(chan, _native.WIRE_EXTRA, 0, 0, 0, b"", fd)
         os.close(fd)
-
-
-class _Columns:
-    """What the planner wants to know of each item (store/catalog.h): file, group, affinity, time limit."""
-
-    def __init__(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        self.dist = getattr(config.option, "hasten_dist", "load")
-        self.together = Groups(config, items)
-        self.files: dict[str, int] = {}
-        self.groups: dict[str, int] = {}
-        self.affinities: dict[str, int] = {}
-        self.scopes: dict[int, str] = {}
-        self.timeouts = hasattr(config.option, "timeout") and not config.pluginmanager.hasplugin("timeout")
-
-    def of(self, item: pytest.Item, nodeid: str, copy: int = 0) -> tuple[int, int, int, int]:
-        path = nodeid.split("::", 1)[0]
-        file = self.files.setdefault(path, len(self.files))
-        affinity = self._affinity(item, nodeid, path)
-        key = None
-        if self.dist == "each":
-            key = str(copy)
-        elif self.together and (item in self.together.keys or not self._has_groups()):
-            key = self.together.of(item, path, affinity)
-        elif self._has_groups():
-            key = self._group(item, nodeid)
-        group = 0 if key is None else self.groups.setdefault(key, len(self.groups))
-        return file, group, affinity, self._timeout_ms(item)
-
-    def _has_groups(self) -> bool:
-        return self.dist in _GROUP_OF or self.dist == "loadgroup"
-
-    def n_groups(self) -> int:
-        """More than one: groups are kept together, whatever --dist says."""
-        return max(1, len(self.groups)) + bool(self.together)
-
-    def _group(self, item: pytest.Item, nodeid: str) -> str:
-        if self.dist != "loadgroup":
-            return _GROUP_OF[self.dist](nodeid)
-        group = _marked_group(item)
-        return f"@{group}" if group else nodeid
-
-    def _affinity(self, item: pytest.Item, nodeid: str, path: str) -> int:
-        info = getattr(item, "_fixtureinfo", None)
-        if info is None:
-            return 0
-        scope = self.scopes.get(id(info))
-        if scope is None:
-            scope = self.scopes[id(info)] = _widest_scope(info)
-        if not scope:
-            return 0
-        key = nodeid.rsplit("::", 1)[0] if scope == "class" else path
-        return self.affinities.setdefault(key, len(self.affinities) + 1)
-
-    def _timeout_ms(self, item: pytest.Item) -> int:
-        if not self.timeouts:
-            return 0
-        mark = item.get_closest_marker("timeout")
-        if mark is None:
-            return 0
-        try:
-            seconds = float(mark.args[0] if mark.args else mark.kwargs["timeout"])
-        except (ValueError, TypeError, KeyError, IndexError):
-            return 0
-        if not 0 < seconds * 1000 < NO_LIMIT:  # 0, as with pytest-timeout: none, whatever --timeout says
-            return NO_LIMIT
-        return max(1, int(seconds * 1000))
-
-
-def _marked_group(item: pytest.Item) -> str:
-    names = set()
-    for mark in item.iter_markers("xdist_group"):
-        names.add(str(mark.args[0] if mark.args else mark.kwargs.get("name", "default")))
-    return "_".join(sorted(names))
-
-
-def _widest_scope(info: Any) -> str:
-    """``module`` or ``class`` when the tests of this function share a set-up of that scope, else ''."""
-    widest = ""
-    for defs in info.name2fixturedefs.values():
-        scope = defs[-1].scope if defs else ""
-        if scope in ("module", "package"):
-            return "module"
-        if scope == "class":
-            widest = "class"
-    return widest
