@@ -27,6 +27,7 @@ if [ "${1:-}" = tests ]; then
     need libcmocka-dev header cmocka.h
     need tmux command -v tmux
     need postgresql postgres_server
+    need redis-server command -v redis-server
 fi
 need ca-certificates test -s /etc/ssl/certs/ca-certificates.crt
 

@@ -1,4 +1,4 @@
-"""Databases for tests: ``[tool.hasten.db]``, the fixtures ``hasten_pg`` and ``hasten_sqlite``, each worker's variable.
+"""Databases for tests: ``[tool.hasten.db]``, the fixtures ``hasten_pg``, ``hasten_sqlite``, ``hasten_redis``.
 
 The work is done by a process of its own, `hasten db keep` (src/db/keep.h): it is started here, before the first
 conftest is imported, and asked here. Plain pytest without hasten's workers has the same fixtures.
@@ -22,10 +22,11 @@ import pytest
 from hasten import _native
 from hasten.plugin import state
 
-KINDS = ("postgres", "sqlite")
+KINDS = ("postgres", "sqlite", "redis")
 KEYS: dict[str, dict[str, type]] = {
     "postgres": {"setup": str, "env": str, "files": list, "scheme": str, "version": int, "locale": str},
     "sqlite": {"setup": str, "env": str, "files": list, "file": str, "form": str},
+    "redis": {"setup": str, "env": str, "files": list, "file": str, "scheme": str},
 }
 CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 INCLUDES = re.compile(rb"^\s*\\i", re.MULTILINE)  # psql's \i and \ir
@@ -76,7 +77,7 @@ def read_settings(root: Path) -> tuple[list[Kind], str] | None:
 def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
     unknown = sorted(set(table) - {*KINDS, "url"}) if isinstance(table, dict) else ["(not a table)"]
     if unknown:
-        raise pytest.UsageError(f"[tool.hasten.db]: unknown '{unknown[0]}'; known are postgres, sqlite, url")
+        raise pytest.UsageError(f"[tool.hasten.db]: unknown '{unknown[0]}'; known are {', '.join(KINDS)}, url")
     kinds = []
     for name in KINDS:
         if name in table:
@@ -93,7 +94,7 @@ def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
 
 def _with_setup(root: Path, kind: Kind) -> Kind:
     setup = kind.settings.get("setup", "")
-    if setup.endswith(".sql") and not any(c.isspace() for c in setup):
+    if kind.name != "redis" and setup.endswith(".sql") and not any(c.isspace() for c in setup):
         kind.sql = str(root / setup)
     elif CALLABLE.fullmatch(setup):
         kind.command = shlex.join([sys.executable, "-m", "hasten.db_setup", setup])
@@ -261,7 +262,7 @@ class Databases:
 
 
 class Database:
-    """A worker's own database. url: for drivers; params: arguments of ``psycopg.connect`` or ``sqlite3.connect``."""
+    """A worker's own database. url: for drivers; params: arguments of the driver's ``connect`` or ``redis.Redis``."""
 
     def __init__(self, databases: Databases, kind: str) -> None:
         self._databases = databases
@@ -296,10 +297,12 @@ class Database:
 
     @property
     def params(self) -> dict[str, Any]:
+        if self._kind == "redis":
+            return {"unix_socket_path": urlsplit(self._text).path}
         return {"database": self._text} if self._kind == "sqlite" else parameters(self._text)
 
     def reset(self) -> None:
-        """The template's content again; connections to it are ended (SQLite: they keep the old file)."""
+        """The template's content again; connections to it are ended (SQLite: have the old file; Redis: stay)."""
         self._take("reset")
 
 
@@ -329,6 +332,12 @@ def hasten_pg() -> Database:
 def hasten_sqlite() -> Database:
     """This worker's own SQLite database, a copy of the template: .url, .path, .params, .reset()."""
     return _database("sqlite")
+
+
+@pytest.fixture(scope="session")
+def hasten_redis() -> Database:
+    """This worker's own Redis server, with the template's content: .url, .params, .reset()."""
+    return _database("redis")
 
 
 # ---- this module as a plugin of every process of a project with settings

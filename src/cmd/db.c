@@ -24,7 +24,8 @@ struct db_args {
     const char *root, *locale, *scheme, *file;
     const char *pg_key, *pg_sql, *pg_command, *pg_env;
     const char *sqlite_key, *sqlite_sql, *sqlite_command, *sqlite_env;
-    bool postgres, sqlite, postgres_early, sqlite_early;
+    const char *redis_key, *redis_command, *redis_env, *redis_file, *redis_scheme;
+    bool postgres, sqlite, redis, postgres_early, sqlite_early, redis_early;
 };
 
 #define AT(member) offsetof(struct db_args, member)
@@ -59,6 +60,13 @@ static const struct opt options[] = {
     {OPT_TEXT, 0, "sqlite-sql", "FILE", "", AT(sqlite_sql), NULL, true},
     {OPT_TEXT, 0, "sqlite-command", "TEXT", "", AT(sqlite_command), NULL, true},
     {OPT_TEXT, 0, "sqlite-env", "NAME", "", AT(sqlite_env), NULL, true},
+    {OPT_FLAG, 0, "redis", NULL, "", AT(redis), NULL, true},
+    {OPT_FLAG, 0, "redis-early", NULL, "", AT(redis_early), NULL, true},
+    {OPT_TEXT, 0, "redis-file", "FILE", "", AT(redis_file), NULL, true},
+    {OPT_TEXT, 0, "redis-scheme", "NAME", "", AT(redis_scheme), NULL, true},
+    {OPT_TEXT, 0, "redis-key", "KEY", "", AT(redis_key), NULL, true},
+    {OPT_TEXT, 0, "redis-command", "TEXT", "", AT(redis_command), NULL, true},
+    {OPT_TEXT, 0, "redis-env", "NAME", "", AT(redis_env), NULL, true},
 };
 
 static const struct opt_table table = {options, HS_COUNT(options), NULL};
@@ -129,8 +137,9 @@ static size_t each_cached(db_entry_fn *each, void *arg)
 
     while (dir && (e = readdir(dir))) {
         char path[PLACE_SIZE + 260];
-        const bool is_file = !strncmp(e->d_name, "sqlite-", 7);
-        struct db_entry entry = {.provider = is_file ? "sqlite" : "postgres", .name = path};
+        const bool is_sqlite = !strncmp(e->d_name, "sqlite-", 7);
+        const bool is_file = is_sqlite || !strncmp(e->d_name, "redis-", 6);
+        struct db_entry entry = {.provider = is_sqlite ? "sqlite" : is_file ? "redis" : "postgres", .name = path};
 
         if (!is_file && strncmp(e->d_name, "pg", 2) != 0)
             continue;
@@ -243,8 +252,10 @@ static int keep(const struct db_args *a, struct err *err)
         .n_workers = a->workers,
         .postgres = {a->postgres, a->postgres_early, a->pg_key, a->pg_sql, a->pg_command, a->pg_env},
         .sqlite = {a->sqlite, a->sqlite_early, a->sqlite_key, a->sqlite_sql, a->sqlite_command, a->sqlite_env},
+        .redis = {a->redis, a->redis_early, a->redis_key, NULL, a->redis_command, a->redis_env},
         .pg = {.url = a->url, .scheme = a->scheme, .server = {.major = (int)a->major, .locale = a->locale}},
         .files = {.file = a->file},
+        .cache = {.file = a->redis_file, .scheme = a->redis_scheme},
     };
 
     if (!a->pid || !a->root)
@@ -254,7 +265,7 @@ static int keep(const struct db_args *a, struct err *err)
 
 int cmd_db(int argc, char **argv)
 {
-    struct db_args args = {.pg_key = "", .sqlite_key = ""};
+    struct db_args args = {.pg_key = "", .sqlite_key = "", .redis_key = ""};
     struct opt_list rest = {0};
     struct err err;
     int code;

@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { N_KINDS = 2, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40 };
+enum { N_KINDS = 3, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40 };
 
 struct lease {
     char name[DB_NAME_SIZE];
@@ -41,6 +41,7 @@ struct keeper {
     int watched;  /* owned: becomes readable when the process ends; -1 where the kernel has no such thing */
     struct pg pg;
     struct sqlite sqlite;
+    struct redis redis;
     struct kind kinds[N_KINDS];
 };
 
@@ -137,6 +138,14 @@ static void init_kinds(struct keeper *k)
         add_kind(k, 1, &k->sqlite.db, &o->sqlite);
         if (sqlite_init(&k->sqlite, &files, &k->place, k->run, &k->kinds[1].err) < 0)
             k->kinds[1].db = NULL;
+    }
+    if (o->redis.used) {
+        struct redis_options redis = o->cache;
+
+        redis.ended = has_ended;
+        add_kind(k, 2, &k->redis.db, &o->redis);
+        if (redis_init(&k->redis, &redis, &k->place, k->run, &k->kinds[2].err) < 0)
+            k->kinds[2].db = NULL;
     }
 }
 
@@ -330,7 +339,10 @@ static bool make_ahead(struct keeper *k, uint32_t at)
 static void look(struct keeper *k)
 {
     struct kind *kind = &k->kinds[0];
+    struct kind *redis = &k->kinds[2];
 
+    if (redis->ready && redis->db->provider->check(redis->db, &redis->err) < 0)
+        note_trouble(k, redis); /* it is there again */
     if (kind->ready && !k->options->pg.url && kind->db->provider->check(kind->db, &kind->err) < 0) {
         kind->ready = false;
         note_trouble(k, kind);
@@ -339,7 +351,12 @@ static void look(struct keeper *k)
 
 static struct kind *kind_of(struct keeper *k, const char *word)
 {
-    return !strcmp(word, "postgres") ? &k->kinds[0] : !strcmp(word, "sqlite") ? &k->kinds[1] : NULL;
+    static const char *const words[N_KINDS] = {"postgres", "sqlite", "redis"};
+
+    for (size_t i = 0; i < N_KINDS; i++)
+        if (!strcmp(word, words[i]))
+            return &k->kinds[i];
+    return NULL;
 }
 
 static void answer_lease(struct keeper *k, struct kind *kind, const char *worker, int pid, bool reset,

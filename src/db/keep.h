@@ -9,6 +9,7 @@
  *   run DIGITS
  *   postgres URL        of the worker's database, with %s for the worker as in its name
  *   sqlite PATH         the same
+ *   redis URL           the same
  *
  * A request is a line on a connection of its own to the socket; the answer is "ok TEXT" or "error TEXT", a line. It comes when it can be given: asking is waiting.
  *
@@ -24,6 +25,7 @@
 #define HASTEN_DB_KEEP_H
 
 #include "db/pg.h"
+#include "db/redis.h"
 #include "db/sqlite.h"
 
 struct keep_template {
@@ -39,9 +41,10 @@ struct keep_options {
     int pid;          /* for which the databases are kept */
     const char *root; /* the project's folder */
     uint32_t n_workers;
-    struct keep_template postgres, sqlite;
+    struct keep_template postgres, sqlite, redis;
     struct pg_options pg;
     struct sqlite_options files;
+    struct redis_options cache;
 };
 
 /* Until the end. 0, or -1 when it could not begin; what fails later is told to those who ask. */

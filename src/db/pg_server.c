@@ -198,7 +198,7 @@ static bool take_cluster(const struct pg_server *server, const char *name, const
     if (access(path, F_OK) < 0)
         return false;
     if (copy_tree(path, data, &owner) == 0) {
-        utimensat(AT_FDCWD, path, NULL, 0); /* used: the least recently used goes first */
+        place_used(path);
         return true;
     }
     copy_remove(data);

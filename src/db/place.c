@@ -279,6 +279,11 @@ int place_cache(const char *name, char path[PLACE_SIZE], struct err *err)
     return code < 0 ? err_sys(err, -code, "cannot make the folder '%s'", path) : 0;
 }
 
+void place_used(const char *path)
+{
+    utimensat(AT_FDCWD, path, NULL, 0);
+}
+
 int place_cache_lock(const char *name, bool (*ended)(void), int *fd, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = 10000000};

@@ -48,6 +48,9 @@ size_t place_clear(void (*each)(void *arg, const char *path), void *arg);
 /* The cache's folder `name` ("" for itself), made if it is not there. -1: it cannot be. */
 int place_cache(const char *name, char path[PLACE_SIZE], struct err *err);
 
+/* Notes that a thing of the cache was used: the least recently used goes first. */
+void place_used(const char *path);
+
 /* An exclusive lock on cache/<name>.lock: *fd, closed by who no longer needs it. -1 also when `ended` said so meanwhile. */
 int place_cache_lock(const char *name, bool (*ended)(void), int *fd, struct err *err);
 

@@ -1,5 +1,5 @@
 /*
- * provider.h - a kind of database, as one table of functions: PostgreSQL (pg.h) and SQLite (sqlite.h).
+ * provider.h - a kind of database, as one table of functions: PostgreSQL (pg.h), SQLite (sqlite.h), Redis (redis.h).
  *
  * A run has one `struct db` of each kind that it uses, in the one process that keeps them (keep.h). A template is what
  * every worker's database is a copy of; it is named by a key, a hash of everything that its content comes from, so that
@@ -62,7 +62,7 @@ struct db_provider {
     /* Drops what dead runs left; with `all`, templates too. Returns how many, or -1. */
     int (*prune)(struct db *db, bool all, struct err *err);
 
-    /* 0 while the server is as it should be; -1 with what became of it. */
+    /* 0 while the server is as it should be; -1 with what became of it (Redis: and is put right again, or is said to who asks). */
     int (*check)(struct db *db, struct err *err);
     /* Drops this run's databases, stops the server when it is ours. Safe after a failed start, and twice. */
     void (*release)(struct db *db);

@@ -201,8 +201,10 @@ static int template_begin(struct db *db, const char *key, char url[DB_URL_SIZE],
 
     if (name_template(s, key, err) < 0)
         return -1;
-    if (access(s->source, F_OK) == 0)
+    if (access(s->source, F_OK) == 0) {
+        place_used(s->source);
         return 1;
+    }
     if (key[0] && place_cache_lock(key, s->options.ended, &s->build_lock, err) < 0)
         return -1;
     if (access(s->source, F_OK) == 0) {

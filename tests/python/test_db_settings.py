@@ -25,7 +25,7 @@ def key(folder: Path, text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("mysql = {}", "unknown 'mysql'; known are postgres, sqlite, url"),
+        ("mysql = {}", "unknown 'mysql'; known are postgres, sqlite, redis, url"),
         ("postgres = { file = 'x' }", "postgres: 'file' is not known"),
         ("postgres = { version = 'new' }", "'version' is not known or has a value of the wrong type"),
         ("sqlite = 'app.db'", "sqlite: '' is not known or has a value of the wrong type"),
