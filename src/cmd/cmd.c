@@ -15,6 +15,7 @@ static const struct cmd commands[] = {
     {"db", "templates and leftovers of the databases that tests use", cmd_db, false},
     {"imports", "what imports cost and what would be saved: hasten imports MODULE | --collect | --plugins | -- COMMAND",
      cmd_imports, false},
+    {"isolate", "which test makes another one fail: hasten isolate NODEID [pytest arguments]", cmd_isolate, false},
     {"engine", "", cmd_engine, true},
 };
 

@@ -23,6 +23,7 @@ int cmd_slow(int argc, char **argv);
 int cmd_flaky(int argc, char **argv);
 int cmd_db(int argc, char **argv);
 int cmd_imports(int argc, char **argv);
+int cmd_isolate(int argc, char **argv);
 int cmd_engine(int argc, char **argv); /* the supervisor of `pytest --hasten` */
 
 #endif
