@@ -59,6 +59,7 @@ static int make_folder(struct measuring *m, struct err *err)
     int code;
 
     snprintf(m->folder, sizeof m->folder, "%.200s/hasten-imports-XXXXXX", base && base[0] ? base : "/tmp");
+    m->path_before = path_before ? hs_strdup(path_before) : NULL; /* setenv moves what getenv gave */
     if (!mkdtemp(m->folder)) {
         m->folder[0] = '\0';
         return err_sys(err, errno, "cannot make a folder for the measurement");
@@ -208,6 +209,15 @@ static int measure_once(struct measuring *m, uint32_t number, struct err *err)
     return 0;
 }
 
+static void unwatch(const struct measuring *m)
+{
+    unsetenv("HASTEN_IMPORTS");
+    if (m->path_before)
+        setenv("PYTHONPATH", m->path_before, 1);
+    else
+        unsetenv("PYTHONPATH");
+}
+
 int measuring_run(struct measuring *m, struct err *err)
 {
     const struct sigaction action = {.sa_handler = on_interrupt}; /* exec gives the child the default back */
@@ -220,6 +230,7 @@ int measuring_run(struct measuring *m, struct err *err)
     for (uint32_t i = 0; i <= m->n_runs; i++)
         if (measure_once(m, i, err) < 0)
             return -1;
+    unwatch(m);
     return 0;
 }
 
@@ -247,6 +258,7 @@ void measuring_end(struct measuring *m)
     for (uint32_t i = 0; i < m->n_logs; i++)
         log_close(&m->logs[i]);
     free(m->logs);
+    free(m->path_before);
     if (m->folder[0])
         remove_folder(m->folder);
     opt_list_release(&m->command);

@@ -2,15 +2,9 @@
 #include "cmd/imports.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
-extern char **environ;
 
 /* What can be said in lines: everything but the odd file name with a newline. */
 static bool is_asked(const struct statement *s)
@@ -41,24 +35,11 @@ static int write_questions(const struct profile *p, const char *path, struct err
 static int ask(const struct measuring *m, const char *questions, const char *answers, struct err *err)
 {
     const char *argv[] = {m->python, "-P", "-m", "hasten.imports_static", NULL};
-    posix_spawn_file_actions_t actions;
-    pid_t pid;
-    int code;
     int status;
 
-    posix_spawn_file_actions_init(&actions);
-    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, questions, O_RDONLY, 0);
-    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, answers, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-    code = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *)(uintptr_t)argv, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (code)
-        return err_sys(err, code, "cannot start '%.200s'", argv[0]);
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
-            return err_sys(err, errno, "cannot wait for '%.200s'", argv[0]);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-        return err_set(err, "the source of the imports could not be examined");
-    return 0;
+    if (imports_start(argv, questions, answers, &status, err) < 0)
+        return -1;
+    return status == 0 ? 0 : err_set(err, "the source of the imports could not be examined");
 }
 
 static int read_answers(const struct profile *p, const char *path, char **reasons, struct err *err)
@@ -92,7 +73,6 @@ int imports_reasons(const struct measuring *m, const struct profile *p, char **r
 
     snprintf(questions, sizeof questions, "%s/questions", m->folder);
     snprintf(answers, sizeof answers, "%s/answers", m->folder);
-    unsetenv("HASTEN_IMPORTS");
     if (write_questions(p, questions, err) < 0 || ask(m, questions, answers, err) < 0)
         return -1;
     return read_answers(p, answers, reasons, err);

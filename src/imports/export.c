@@ -200,6 +200,32 @@ static void add_notes(struct str *out, const struct imports_view *view)
     }
 }
 
+static void add_without(struct str *out, const struct imports_view *view)
+{
+    const struct profile *p = view->profile;
+    bool *gone = hs_alloc((p->n_modules + 1) * sizeof *gone);
+    const struct saving saved = whatif_set(view->whatif, view->without, view->n_without, gone);
+    const char *comma = "";
+
+    str_puts(out, ",\n\"without\":{\"statements\":[");
+    for (uint32_t i = 0; i < view->n_without; i++) {
+        str_puts(out, i ? ",{" : "{");
+        place(out, p, &p->statements[view->without[i]]);
+        str_puts(out, "}");
+    }
+    str_puts(out, "]");
+    saving(out, "saved", &saved);
+    str_puts(out, ",\"gone\":[");
+    for (uint32_t i = 0; i < p->n_modules; i++)
+        if (gone[i] && !(p->modules[i].flags & LOG_FAILED)) {
+            str_puts(out, comma);
+            json_string(out, p->modules[i].name, strlen(p->modules[i].name));
+            comma = ",";
+        }
+    str_puts(out, "]}");
+    free(gone);
+}
+
 void export_json(struct str *out, const struct imports_view *view)
 {
     const struct profile *p = view->profile;
@@ -236,5 +262,11 @@ void export_json(struct str *out, const struct imports_view *view)
     str_puts(out, "],\n\"circles\":[");
     add_circles(out, p);
     add_notes(out, view);
-    str_puts(out, "]}\n");
+    str_puts(out, "]");
+    if (view->without)
+        add_without(out, view);
+    if (view->run && view->run[0])
+        str_addf(out, ",\n\"run\":%s", view->run);
+    export_graph(out, view);
+    str_puts(out, "}\n");
 }

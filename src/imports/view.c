@@ -1,6 +1,7 @@
 #include "imports/view.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct ranked {
     uint32_t at;
@@ -55,6 +56,32 @@ uint32_t *view_modules(const struct profile *p, uint32_t *n)
         if (p->modules[i].n_loads && p->modules[i].first != PROFILE_NONE)
             list[(*n)++] = (struct ranked){i, true, UINT32_MAX - p->modules[i].first};
     return sorted(list, *n);
+}
+
+/* file ends in the n bytes of name, which begin where a part of the path does. */
+static bool ends_in(const char *file, const char *name, size_t n)
+{
+    const size_t len = strlen(file);
+
+    return n && len >= n && !memcmp(file + len - n, name, n) && (len == n || file[len - n - 1] == '/');
+}
+
+uint32_t *view_at(const struct profile *p, const char *place, uint32_t *n, struct err *err)
+{
+    const char *colon = strrchr(place, ':');
+    const unsigned long line = colon ? strtoul(colon + 1, NULL, 10) : 0;
+    const char *name = !strncmp(place, "./", 2) ? place + 2 : place;
+    uint32_t *list = hs_alloc((p->n_statements + 1) * sizeof *list);
+
+    *n = 0;
+    for (uint32_t i = 0; colon && colon > name && i < p->n_statements; i++)
+        if (line && p->statements[i].line == line && ends_in(p->statements[i].file, name, (size_t)(colon - name)))
+            list[(*n)++] = i;
+    if (*n)
+        return list;
+    free(list);
+    err_set(err, "no import was executed at '%.200s' (FILE:LINE, as the tables show it)", place);
+    return NULL;
 }
 
 static int by_cost(const void *a, const void *b)

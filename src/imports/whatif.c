@@ -168,6 +168,11 @@ struct saving whatif_module(const struct whatif *w, uint32_t module)
     return w->below[node_of_module(module)];
 }
 
+struct saving whatif_own(const struct whatif *w, uint32_t module)
+{
+    return saving_of(w->profile, module);
+}
+
 struct saving whatif_statement(const struct whatif *w, uint32_t statement)
 {
     return w->below[node_of_statement(w->profile, statement)];

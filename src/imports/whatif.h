@@ -34,6 +34,7 @@ void whatif_release(struct whatif *w);
 
 struct saving whatif_all(const struct whatif *w);
 struct saving whatif_module(const struct whatif *w, uint32_t module); /* it, and what nobody else needs */
+struct saving whatif_own(const struct whatif *w, uint32_t module);    /* the module alone */
 struct saving whatif_statement(const struct whatif *w, uint32_t statement);
 /* Of all of them together; gone (n_modules entries, may be NULL): which modules are not loaded then. */
 struct saving whatif_set(const struct whatif *w, const uint32_t *statements, uint32_t n, bool *gone);

@@ -440,11 +440,36 @@ static void add_plugins(struct page *page)
     free(plugins);
 }
 
+/* ---- a set that was asked for */
+
+static void add_without(const struct page *page)
+{
+    const struct imports_view *view = page->view;
+    const struct profile *p = view->profile;
+    bool *gone = hs_alloc((p->n_modules + 1) * sizeof *gone);
+    const struct saving saved = whatif_set(view->whatif, view->without, view->n_without, gone);
+    uint32_t n = 0;
+
+    str_puts(page->out, "\nwithout ");
+    for (uint32_t i = 0; i < view->n_without; i++)
+        str_addf(page->out, "%s%s:%u", i ? ", " : "", shown(page, p->statements[view->without[i]].file),
+                 p->statements[view->without[i]].line);
+    str_addf(page->out, ": %.1f ms, %.1f MB and %u modules less\n", ms(saved.cpu_ns), mb(saved.bytes), saved.n_modules);
+    for (uint32_t i = 0; i < p->n_modules; i++)
+        if (gone[i] && !(p->modules[i].flags & LOG_FAILED) && (!page->options->limit || n++ < page->options->limit))
+            str_addf(page->out, "  %s\n", p->modules[i].name);
+    if (page->options->limit && saved.n_modules > page->options->limit)
+        str_addf(page->out, "  and %u more\n", saved.n_modules - page->options->limit);
+    free(gone);
+}
+
 void import_report(struct str *out, const struct imports_view *view, const struct import_report_options *options)
 {
     struct page page = {out, view, options, view->profile->cpu_ns};
 
     add_summary(&page);
+    if (view->without)
+        add_without(&page);
     if (options->plugins)
         add_plugins(&page);
     add_tree(&page);

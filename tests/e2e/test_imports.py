@@ -26,13 +26,15 @@ def write(folder: Path, **files: str) -> None:
         path.write_text(textwrap.dedent(text))
 
 
-def program(folder: Path, *args: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def program(
+    folder: Path, *args: str, env: dict[str, str] | None = None, timeout: float = 120
+) -> subprocess.CompletedProcess[str]:
     environment = {key: os.environ[key] for key in INHERITED if key in os.environ}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     environment |= env or {}
     command = [find_program(), "imports", "--python", sys.executable, *args]
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout, check=False
     )
 
 

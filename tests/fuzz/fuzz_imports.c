@@ -18,9 +18,9 @@ static void analyse(const struct log *log)
     profile_own(&p, "/p");
     whatif_init(&w, &p);
     reasons = hs_alloc((p.n_statements + 1) * sizeof *reasons);
-    export_json(&out, &(struct imports_view){&p, &w, log, "fuzz", reasons});
-    export_speedscope(&out, &(struct imports_view){&p, &w, log, "fuzz", reasons});
-    export_perfetto(&out, &(struct imports_view){&p, &w, log, "fuzz", reasons});
+    export_json(&out, &(struct imports_view){&p, &w, log, "fuzz", reasons, NULL, 0, NULL});
+    export_speedscope(&out, &(struct imports_view){&p, &w, log, "fuzz", reasons, NULL, 0, NULL});
+    export_perfetto(&out, &(struct imports_view){&p, &w, log, "fuzz", reasons, NULL, 0, NULL});
     HS_CHECK(out.len);
     str_release(&out);
     free(reasons);
