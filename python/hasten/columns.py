@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hasten.together import Groups
+from hasten import together, wire
 
 NO_LIMIT = 0xFFFFFFFF  # ms, 50 days
 _GROUP_OF: dict[str, Callable[[str], str]] = {
@@ -21,11 +21,12 @@ class Columns:
 
     def __init__(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         self.dist = getattr(config.option, "hasten_dist", "load")
-        self.together = Groups(config, items)
+        self.together = together.Groups(config, items)
         self.files: dict[str, int] = {}
         self.groups: dict[str, int] = {}
         self.affinities: dict[str, int] = {}
         self.scopes: dict[int, str] = {}
+        self.late = together.late(config, items) if self.dist in ("load", "worksteal", "no") else set()
         self.timeouts = hasattr(config.option, "timeout") and not config.pluginmanager.hasplugin("timeout")
 
     def of(self, item: pytest.Item, nodeid: str, copy: int = 0) -> tuple[int, int, int, int]:
@@ -40,6 +41,8 @@ class Columns:
         elif self._has_groups():
             key = self._group(item, nodeid)
         group = 0 if key is None else self.groups.setdefault(key, len(self.groups))
+        if item in self.late and item not in self.together.keys:
+            affinity |= wire.LATE
         return file, group, affinity, self._timeout_ms(item)
 
     def _has_groups(self) -> bool:

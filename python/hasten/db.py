@@ -57,7 +57,7 @@ class Kind:
 
 
 def read_settings(root: Path) -> tuple[list[Kind], str] | None:
-    """The kinds of ``[tool.hasten.db]`` in root's pyproject.toml and the given server's URL; None: no such table."""
+    """The kinds of ``[tool.hasten.db]`` in root's pyproject.toml and the given server's URL; None: no kinds."""
     try:
         text = (root / "pyproject.toml").read_bytes()
     except OSError:
@@ -71,13 +71,19 @@ def read_settings(root: Path) -> tuple[list[Kind], str] | None:
     except (ValueError, UnicodeDecodeError):
         return None  # pytest says it
     table = tables.get("tool", {}).get("hasten", {}).get("db")
-    return None if table is None else _checked(root, table)
+    if table is None:
+        return None
+    found = _checked(root, table)
+    return found if found[0] or "adapters" not in table else None
 
 
 def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
-    unknown = sorted(set(table) - {*KINDS, "url"}) if isinstance(table, dict) else ["(not a table)"]
+    unknown = sorted(set(table) - {*KINDS, "url", "adapters"}) if isinstance(table, dict) else ["(not a table)"]
     if unknown:
-        raise pytest.UsageError(f"[tool.hasten.db]: unknown '{unknown[0]}'; known are {', '.join(KINDS)}, url")
+        raise pytest.UsageError(
+            f"[tool.hasten.db]: unknown '{unknown[0]}'; known are {', '.join(KINDS)}, url, adapters"
+        )
+    state.db_adapters = _adapters(table.get("adapters", True))
     kinds = []
     for name in KINDS:
         if name in table:
@@ -90,6 +96,16 @@ def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
                     )
             kinds.append(_with_setup(root, Kind(name, settings)))
     return kinds, str(table.get("url", ""))
+
+
+def _adapters(value: Any) -> list[str] | None:
+    from hasten.db_adapt import ADAPTERS
+
+    if value is True or value is False:
+        return None if value else []
+    if isinstance(value, list) and all(name in ADAPTERS for name in value):
+        return value
+    raise pytest.UsageError(f"[tool.hasten.db] adapters: true, false, or a list of {', '.join(ADAPTERS)}")
 
 
 def _with_setup(root: Path, kind: Kind) -> Kind:

@@ -442,10 +442,12 @@ class Parts:
         for number, part in enumerate(self.parts):
             entries = part["entries"]
             for at, nodeid, (file, group, affinity, limit) in entries:
-                columns = (file + n_files, group + n_groups, affinity and affinity + n_affinities, limit)
+                low = affinity & ~wire.LATE
+                moved = (low and low + n_affinities) | (affinity & wire.LATE)
+                columns = (file + n_files, group + n_groups, moved, limit)
                 rows.append((at, number, nodeid, columns))
             n_files += 1 + max((entry[2][0] for entry in entries), default=0)
-            n_affinities += max((entry[2][2] for entry in entries), default=0)
+            n_affinities += max((entry[2][2] & ~wire.LATE for entry in entries), default=0)
             n_groups += part["groups"]
         rows.sort(key=lambda row: row[0])
         self.limits = {i: row[3][3] * 1_000_000 for i, row in enumerate(rows) if row[3][3]}

@@ -41,6 +41,8 @@ class State:
     wants_coverage: bool = False  # `hasten cov`
     cov: Any = None  # cov.Controller of a run that is measured
     db: Any = None  # db.Databases of a project that has settings for them
+    db_adapters: list[str] | None = None  # those that the project's settings allow; None: all (db_adapt.py)
+    db_root: str = ""  # the project's folder
     db_pid: int = 0  # the process for which databases are kept, where that is not the supervisor
 
 
@@ -229,6 +231,8 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         db.begin(early_config, _wanted(early_config.pluginmanager))
     if _wanted(early_config.pluginmanager):
         from hasten import cov_options, split
+
+        state.db_root = str(early_config.rootpath)
 
         if cov_options.is_asked_for(early_config):
             from hasten import cov

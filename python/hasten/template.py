@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from hasten import _native, companions, junit, parts, split, wire
+from hasten import _native, companions, db_adapt, junit, parts, split, wire
 from hasten.columns import Columns, marked_group
 from hasten.debug import Debugging, Terminal
 from hasten.division import Doubt
@@ -63,6 +63,7 @@ def _set_environment(workerinput: dict[str, Any]) -> None:
     os.environ["PYTEST_XDIST_WORKER_COUNT"] = str(workerinput["workercount"])
     if state.db is not None:
         state.db.identity(workerinput["workerid"])
+    db_adapt.install()
 
 
 def restart_capture(config: pytest.Config, meanwhile: Callable[[], object] = lambda: None) -> None:

@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import resource
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -91,6 +92,28 @@ RULES = (
     (("pytest_order", "pytest_order.plugin"), _by_order),
     (("xprocess", "xprocess.pytest_xprocess"), _by_process),
 )
+
+
+def late(config: pytest.Config, items: list[pytest.Item]) -> set[pytest.Item]:
+    """Those that pytest-django sorts behind the others that use a database: they leave it without any rows."""
+    if not loaded(config, "django", "pytest_django.plugin") or not os.environ.get("DJANGO_SETTINGS_MODULE"):
+        return set()
+    found = {item for item in items if _flushes(item)}
+    return found if len(found) < len(items) else set()
+
+
+def _flushes(item: pytest.Item) -> bool:
+    testing = sys.modules.get("django.test")
+    cls = getattr(item, "cls", None)
+    if testing is not None and isinstance(cls, type) and issubclass(cls, testing.TransactionTestCase):
+        return not issubclass(cls, testing.TestCase)
+    for mark in item.iter_markers("django_db"):
+        given = dict(zip(("transaction", "reset_sequences"), mark.args, strict=False)) | dict(mark.kwargs)
+        if given.get("transaction") or given.get("reset_sequences"):
+            return True
+        break  # the closest one counts
+    names = getattr(item, "fixturenames", ())
+    return "transactional_db" in names or "live_server" in names
 
 
 class Groups:

@@ -210,6 +210,9 @@ def apply_extras(report: Any, extras: dict[str, Any], config: pytest.Config) -> 
             counts[getattr(report, "id", report.nodeid)] = n_failed
 
 
+LATE = 0x80000000  # beside an affinity: CATALOG_LATE of store/catalog.h
+
+
 def catalog_build(ids: list[str], columns: Iterable[tuple[int, int, int, int]], n_groups: int, python: bytes) -> bytes:
     """The catalog of store/catalog.h. columns: (file, group, affinity, timeout_ms) of each id, in the same order."""
     encoded = [nodeid.encode("utf-8", "surrogatepass") for nodeid in ids]

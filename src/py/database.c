@@ -1,6 +1,7 @@
 /* database.c - hasten._native's side of the process that keeps databases (db/ask.h). */
 #include "py/native.h"
 
+#include "base/trace.h"
 #include "db/ask.h"
 #include "db/place.h"
 
@@ -101,6 +102,19 @@ static PyObject *native_database_place(PyObject *self, PyObject *arg)
     return PyUnicode_DecodeFSDefault(folder);
 }
 
+static PyObject *native_database_note(PyObject *self, PyObject *args)
+{
+    const char *event, *text;
+
+    (void)self;
+    if (!PyArg_ParseTuple(args, "ss", &event, &text))
+        return NULL;
+    if (!trace_on())
+        trace_open(getenv("HASTEN_TRACE")); /* the program has its own */
+    trace_event(event, TRACE_TEXT("text", text));
+    Py_RETURN_NONE;
+}
+
 PyMethodDef database_methods[] = {
     {"database_place", native_database_place, METH_O,
      "database_place(pid) -> folder\n\nOf the databases that are kept for that process, whether they are or not. "
@@ -111,5 +125,7 @@ PyMethodDef database_methods[] = {
      "database_ask(control, request) -> answer\n\nWaits for it, without the GIL. OSError when nobody answers."},
     {"database_end", native_database_end, METH_VARARGS,
      "database_end(pid, limit_ms) -> bool\n\nTells this child to end and waits for that; whether it has ended."},
+    {"database_note", native_database_note, METH_VARARGS,
+     "database_note(event, text)\n\nA line of the trace (HASTEN_TRACE)."},
     {NULL, NULL, 0, NULL},
 };

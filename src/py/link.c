@@ -17,6 +17,7 @@ static struct {
     struct slot *slot; /* own; NULL while not attached */
     struct ring *ring;
     uint32_t index;
+    bool late; /* has begun with late tests: takes no others any more */
 } mine;
 
 /*
@@ -106,11 +107,24 @@ static bool steal(void)
     return false;
 }
 
+/* In their order, and each worker ever further back: they may depend on what others of them leave. */
+static uint32_t take_late(void)
+{
+    for (uint32_t i = 0; i < mine.segment.head->n_slots; i++) {
+        struct slot *slot = segment_slot(&mine.segment, i);
+        const uint32_t at = same_part(slot) ? range_take(&slot->late) : RANGE_NONE;
+
+        if (at != RANGE_NONE)
+            return at;
+    }
+    return RANGE_NONE;
+}
+
 long link_take(void)
 {
     end_copies(0);
     while (!stopped()) {
-        const uint32_t at = range_take(&mine.slot->range);
+        const uint32_t at = mine.late ? take_late() : range_take(&mine.slot->range);
 
         if (at != RANGE_NONE) {
             const uint32_t item = plan_table_order(&mine.plan)[at];
@@ -118,8 +132,9 @@ long link_take(void)
             atomic_store_explicit(&mine.slot->claimed, item, memory_order_release);
             return (long)item;
         }
-        if (!steal())
+        if (mine.late)
             return -1;
+        mine.late = !steal();
     }
     return -1;
 }

@@ -71,7 +71,7 @@ static int make_plan(struct run *run, struct plan *plan, const uint32_t *left, u
         items[i] = (struct plan_item){.expected_ns = run->expected_ns[left[i]],
                                       .file = c->file,
                                       .group = run->groups ? run->groups[left[i]] : c->group,
-                                      .affinity = c->affinity};
+                                      .affinity = c->affinity & ~CATALOG_LATE};
     }
     code = plan_make(plan, items, n, &options, err);
     free(items);
@@ -113,15 +113,49 @@ static uint32_t next_without_plan(const struct run *run, uint32_t from)
     return from > run->n_used ? from : run->n_used;
 }
 
-/* Plans left[0..n), all of one part, and starts workers for it, each with its own first range. */
-static int hand_out_to(struct run *run, const uint32_t *left, uint32_t n, uint32_t n_workers, uint32_t part,
-                       struct err *err)
+/* Stably: what is late behind the rest. Returns how many are not. */
+static uint32_t put_late_behind(const struct run *run, uint32_t *left, uint32_t n)
 {
+    uint32_t *late = hs_alloc((size_t)n * sizeof *late);
+    uint32_t n_usual = 0, n_late = 0;
+
+    for (uint32_t i = 0; i < n; i++)
+        if (run->catalog.items[left[i]].affinity & CATALOG_LATE)
+            late[n_late++] = left[i];
+        else
+            left[n_usual++] = left[i];
+    memcpy(left + n_usual, late, (size_t)n_late * sizeof *late);
+    free(late);
+    return n_usual;
+}
+
+/* What is late, in the given order: one range, from whose front every worker takes. */
+static void hand_out_late(struct run *run, const uint32_t *late, uint32_t n, struct slot *slot)
+{
+    uint32_t *order = plan_table_order(&run->table);
+    uint32_t *unit = plan_table_unit(&run->table);
+    const uint32_t base = run->n_free;
+
+    for (uint32_t p = base; p < base + n; p++) {
+        order[p] = late[p - base];
+        unit[p] = p;
+        run->expected_total_ns += run->expected_ns[late[p - base]];
+    }
+    run->n_free += n;
+    run->table.head[1] = run->n_free;
+    range_set(&slot->late, base, base + n);
+}
+
+/* Plans left[0..n), all of one part, and starts workers for it, each with its own first range. */
+static int hand_out_to(struct run *run, uint32_t *left, uint32_t n, uint32_t n_workers, uint32_t part, struct err *err)
+{
+    /* One worker keeps the given order, in which the late ones stand where they belong. */
+    const uint32_t n_usual = n_workers > 1 ? put_late_behind(run, left, n) : n;
     const uint32_t base = run->n_free;
     struct plan plan = {0};
 
     n_workers = least(n_workers, n);
-    if (n == 0 || make_plan(run, &plan, left, n, n_workers, err) < 0)
+    if (n == 0 || (n_usual && make_plan(run, &plan, left, n_usual, least(n_workers, n_usual), err) < 0))
         return n == 0 ? 0 : -1;
     run->expected_total_ns += plan.expected_total_ns;
     fill_table(run, &plan, left);
@@ -129,10 +163,15 @@ static int hand_out_to(struct run *run, const uint32_t *left, uint32_t n, uint32
                 TRACE_U64("expected_wall_ns", plan.expected_wall_ns));
     for (uint32_t w = 0, from = 0; w < n_workers; w++) {
         const uint32_t slot = next_without_plan(run, from);
+        struct slot *shared;
 
         if (slot >= run->n_slots)
             break;
-        range_set(&segment_slot(&run->segment, slot)->range, base + plan.first[w], base + plan.first[w + 1]);
+        shared = segment_slot(&run->segment, slot);
+        if (w < plan.n_workers)
+            range_set(&shared->range, base + plan.first[w], base + plan.first[w + 1]);
+        if (w == 0 && n > n_usual)
+            hand_out_late(run, left + n_usual, n - n_usual, shared);
         if (slot == run->n_used)
             pool_start(run, part);
         from = slot + 1;
@@ -212,6 +251,12 @@ int schedule_plan(struct run *run, struct err *err)
     return hand_out(run, err);
 }
 
+static void empty_slot(struct slot *slot)
+{
+    range_set(&slot->range, 0, 0);
+    range_set(&slot->late, 0, 0);
+}
+
 uint32_t schedule_again(struct run *run)
 {
     const uint32_t missing = results_missing(run);
@@ -220,7 +265,7 @@ uint32_t schedule_again(struct run *run)
     if (run->n_free + missing > run->table.head[0] || run->n_used >= run->n_slots)
         return 0;
     for (uint32_t i = 0; i < run->n_used; i++) /* nobody lives: what the dead have left is handed out anew */
-        range_set(&segment_slot(&run->segment, i)->range, 0, 0);
+        empty_slot(segment_slot(&run->segment, i));
     for (uint32_t i = 0; i < run->catalog.n_items; i++)
         if (!run->result[i])
             run->attempts[i]++;

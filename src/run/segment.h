@@ -47,6 +47,7 @@ struct segment_head {
 
 struct slot {
     _Alignas(128) struct range range;
+    struct range late;      /* for after all of range: any worker of this part takes its front, whoever has it */
     _Atomic uint32_t state; /* enum slot_state */
     _Atomic int32_t pid;
     _Atomic uint32_t current;    /* item that runs now, or SEGMENT_NO_ITEM */

@@ -546,6 +546,7 @@ int plan_make(struct plan *plan, const struct plan_item *items, uint32_t n, cons
     if (n > 1u << 31)
         return err_set(err, "%" PRIu32 " tests are more than a plan can hold (%u)", n, 1u << 31);
     plan->n = n;
+    plan->n_workers = options->n_workers;
     plan->order = hs_alloc((size_t)n * sizeof *plan->order);
     plan->unit = hs_alloc((size_t)n * sizeof *plan->unit);
     plan->first = hs_alloc(((size_t)options->n_workers + 1) * sizeof *plan->first);

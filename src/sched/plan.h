@@ -36,6 +36,7 @@ struct plan {
     uint32_t n;      /* positions = items */
     uint32_t *order; /* owned, n */
     uint32_t *unit;  /* owned, n */
+    uint32_t n_workers;
     uint32_t *first; /* owned, n_workers + 1: worker w starts with [first[w], first[w + 1]) */
     uint64_t expected_total_ns;
     uint64_t expected_wall_ns; /* of this plan, with stealing: max(total / workers, longest unit) at least */

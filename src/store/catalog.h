@@ -23,13 +23,14 @@
 #include "base/err.h"
 
 #define CATALOG_MAGIC "hscat 01"
+#define CATALOG_LATE 0x80000000u
 
 struct catalog_item {
     uint32_t id_at; /* node id: offset in the string area */
     uint32_t id_len;
     uint32_t file;       /* dense id of the file */
     uint32_t group;      /* dense id of the --dist group */
-    uint32_t affinity;   /* see sched/plan.h */
+    uint32_t affinity;   /* see sched/plan.h; CATALOG_LATE beside it: not before any test without it, on any worker */
     uint32_t timeout_ms; /* own limit of this test; 0: the run's */
 };
 

@@ -1,0 +1,192 @@
+"""Writes projects with a database, at any size: Django's, and one of SQLAlchemy and Alembic, with suites of theirs.
+
+The suites are xdist's usual ones and know nothing of hasten. Where they connect to is in DB_URL, a PostgreSQL URL; it
+is SQLite without it.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+
+DJANGO_SETTINGS = """
+    import os
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
+    SECRET_KEY = "x"
+    base = os.environ.get("DB_NAME", "shop")
+    USE_TZ = True
+    DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+    ROOT_URLCONF = "project.urls"
+    STATIC_URL = "/static/"
+    INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "shop"]
+
+
+    def database(name):
+        url = urlsplit(os.environ.get("DB_URL", ""))
+        if not url.scheme:
+            test = {"NAME": os.environ["DB_FILE"] + name} if "DB_FILE" in os.environ else {}
+            return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "TEST": test}
+        host = dict(parse_qsl(url.query)).get("host") or url.hostname
+        return {"ENGINE": "django.db.backends.postgresql", "NAME": name, "HOST": host, "USER": unquote(url.username),
+                "PORT": url.port or 5432, "TEST": {"SERIALIZE": True} if "SERIALIZE" in os.environ else {}}
+
+
+    DATABASES = {"default": database(base), "other": database(base + "_other")}
+    DATABASES["replica"] = {**database(base), "TEST": {"MIRROR": "default"}}
+"""
+
+DJANGO_TESTS = """
+    import os
+
+    import pytest
+    from django.contrib.auth.models import Permission
+    from django.contrib.contenttypes.models import ContentType
+    from django.db import connection, connections
+    from django.db.migrations.recorder import MigrationRecorder
+
+    from shop import models
+
+    N = {number}
+
+
+    def own(using="default"):
+        return sorted(models.M0.objects.using(using).values_list("name", flat=True))
+
+
+    @pytest.mark.django_db
+    def test_migrated_{number}():
+        names = [table for table in connection.introspection.table_names() if table.startswith("shop_")]
+        assert len(names) == {tables}
+        assert MigrationRecorder(connection).migration_qs.filter(app="shop").count() == {migrations}
+        assert ContentType.objects.filter(app_label="shop").count() == {tables}
+        assert Permission.objects.filter(content_type__app_label="shop").count() == 4 * {tables}
+
+
+    @pytest.mark.django_db
+    @pytest.mark.parametrize("round", range({rounds}))
+    def test_rows_{number}(round):
+        assert own() == ["seed"]
+        models.M0.objects.create(name=f"row of {number}")
+        assert len(own()) == 2
+
+
+    @pytest.mark.django_db(databases=["default", "other", "replica"])
+    def test_aliases_{number}():
+        assert own() == own("other") == own("replica") == ["seed"]
+        models.M0.objects.using("other").create(name="there")
+        assert own() == ["seed"]
+        assert own("other") == ["seed", "there"]
+        assert connections["other"].settings_dict["NAME"] != connections["default"].settings_dict["NAME"]
+
+
+    @pytest.mark.django_db(transaction=True, serialized_rollback=True)
+    def test_rolled_back_{number}():
+        assert own() == ["seed"]
+        models.M0.objects.create(name="committed")
+
+
+    @pytest.mark.django_db
+    def test_isolated_{number}():
+        name = str(connection.settings_dict["NAME"])
+        assert os.environ.get("PYTEST_XDIST_WORKER", "") in name or "memory" in name
+
+
+    def test_without_database_{number}():
+        assert N == {number}
+"""
+
+DJANGO_LAST_TESTS = """
+    import urllib.request
+
+    import pytest
+    from shop import models
+
+
+    @pytest.mark.django_db(transaction=True)
+    def test_live(live_server):
+        models.M0.objects.create(name="live")
+        assert "live" in urllib.request.urlopen(live_server.url + "/").read().decode()
+
+
+    @pytest.mark.django_db(transaction=True)
+    def test_z_flushed():
+        assert models.M0.objects.count() == 0
+"""
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(text))
+
+
+def _columns(table: int, tables: int, migrations: int) -> list[int]:
+    """The migrations after the first ones, which add a column each."""
+    return [n for n in range(tables + 1, migrations) if n % tables == table]
+
+
+def django_models(tables: int, migrations: int) -> str:
+    lines = ["from django.db import models\n"]
+    for table in range(tables):
+        lines.append(f"\nclass M{table}(models.Model):\n    name = models.CharField(max_length=80, db_index=True)")
+        lines.append("    size = models.IntegerField(default=0, db_index=True)")
+        if table:
+            lines.append(f'    parent = models.ForeignKey("M{table - 1}", models.CASCADE, null=True)')
+        lines += [
+            f'    c{n} = models.CharField(max_length=20, default="")' for n in _columns(table, tables, migrations)
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def django_migration(number: int, tables: int, migrations: int) -> str:
+    """Number 1 to migrations: first a table each, then columns, at last a row."""
+    head = "from django.db import migrations, models\n"
+    before = f'[("shop", "{number - 1:04}_m")]' if number > 1 else "[]"
+    if number <= tables:
+        table = number - 1
+        parent = f'("parent", models.ForeignKey("shop.M{table - 1}", models.CASCADE, null=True)),' if table else ""
+        operation = f"""migrations.CreateModel(name="M{table}", fields=[
+            ("id", models.BigAutoField(primary_key=True, serialize=False, auto_created=True, verbose_name="ID")),
+            ("name", models.CharField(max_length=80, db_index=True)),
+            ("size", models.IntegerField(default=0, db_index=True)), {parent}])"""
+    elif number < migrations:
+        operation = (
+            f'migrations.AddField("M{number % tables}", "c{number}", models.CharField(max_length=20, default=""))'
+        )
+    else:
+        head += "\n\ndef seed(apps, editor):\n    alias = editor.connection.alias\n"
+        head += '    apps.get_model("shop", "M0").objects.using(alias).create(name="seed")\n'
+        operation = "migrations.RunPython(seed, migrations.RunPython.noop)"
+    body = f"    dependencies = {before}\n    operations = [{operation}]\n"
+    return f"{head}\n\nclass Migration(migrations.Migration):\n{body}"
+
+
+def write_django(folder: Path, tables: int, migrations: int, files: int = 4, rounds: int = 3) -> None:
+    """migrations > tables. {files} test files with {rounds} + 5 tests each, and one with two."""
+    numbers = {"tables": tables, "migrations": migrations, "rounds": rounds}
+    write(
+        folder,
+        {
+            "pytest.ini": "[pytest]\nDJANGO_SETTINGS_MODULE = project.settings\npythonpath = .\n",
+            "project/__init__.py": "",
+            "project/settings.py": DJANGO_SETTINGS,
+            "project/urls.py": """
+                from django.http import HttpResponse
+                from django.urls import path
+                from shop.models import M0
+
+                urlpatterns = [path("", lambda request: HttpResponse(str(list(M0.objects.values("name")))))]
+            """,
+            "shop/__init__.py": "",
+            "shop/models.py": django_models(tables, migrations),
+            "shop/migrations/__init__.py": "",
+            **{
+                f"shop/migrations/{n:04}_m.py": django_migration(n, tables, migrations)
+                for n in range(1, migrations + 1)
+            },
+            "tests/test_last.py": DJANGO_LAST_TESTS,
+            **{f"tests/test_{n}.py": DJANGO_TESTS.format(number=n, **numbers) for n in range(files)},
+        },
+    )
