@@ -24,12 +24,13 @@ from hasten.plugin import state
 
 KINDS = ("postgres", "sqlite", "redis")
 KEYS: dict[str, dict[str, type]] = {
-    "postgres": {"setup": str, "env": str, "files": list, "scheme": str, "version": int, "locale": str},
-    "sqlite": {"setup": str, "env": str, "files": list, "file": str, "form": str},
-    "redis": {"setup": str, "env": str, "files": list, "file": str, "scheme": str},
+    "postgres": {"setup": str, "env": str, "files": list, "reset": str, "scheme": str, "version": int, "locale": str},
+    "sqlite": {"setup": str, "env": str, "files": list, "reset": str, "file": str, "form": str},
+    "redis": {"setup": str, "env": str, "files": list, "reset": str, "file": str, "scheme": str},
 }
 CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 INCLUDES = re.compile(rb"^\s*\\i", re.MULTILINE)  # psql's \i and \ir
+RESETS = ("exact", "rollback", "clone")
 END_LIMIT_MS = 40_000
 
 
@@ -94,6 +95,8 @@ def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
                         f"[tool.hasten.db] {name}: '{key}' is not known or has a value of the wrong type; known are "
                         f"{', '.join(KEYS[name])}"
                     )
+            if settings.get("reset", "exact") not in RESETS:
+                raise pytest.UsageError(f"[tool.hasten.db] {name}: reset is one of {', '.join(RESETS)}")
             kinds.append(_with_setup(root, Kind(name, settings)))
     return kinds, str(table.get("url", ""))
 
@@ -153,6 +156,7 @@ class Databases:
         self.keeper = 0  # our child; 0: another's
         self.owner = 0  # the process whose child it is
         self.failed = ""
+        self.in_use: set[str] = set()  # kinds that this process or the one it was forked from has asked for
         self.manager: Any = None  # plugin manager of the session that these are for
 
     # ---- the keeper
@@ -196,7 +200,9 @@ class Databases:
             args += [f"--db-url={self.given}"]
         for kind in self.kinds.values():
             given = {"key": kind.key, "sql": kind.sql, "command": kind.command, "env": kind.env}
-            given |= {key: kind.settings[key] for key in ("scheme", "version", "locale") if key in kind.settings}
+            given |= {
+                key: kind.settings[key] for key in ("scheme", "version", "locale", "reset") if key in kind.settings
+            }
             if kind.settings.get("file"):
                 given["file"] = str(self.root / kind.settings["file"])
             args += [f"--{kind.name}", *([f"--{kind.name}-early"] if kind.env else [])]
@@ -240,7 +246,12 @@ class Databases:
         """The URL (SQLite: path) of this worker's database."""
         if name not in self.kinds:
             raise DatabaseError(f"[tool.hasten.db] of pyproject.toml has no '{name}'")
+        self.in_use.add(name)
         return self._ask(f"{verb} {name} {self.worker} {os.getpid()}")
+
+    def clean(self, kind: Kind) -> str:
+        """Between two tests: as its template again. What the test had changed, "" for nothing."""
+        return self._ask(f"clean {kind.name} {self.worker} {os.getpid()}")
 
     # ---- the variable
 
@@ -377,6 +388,31 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
     return (yield)
 
 
+class Cleaner:
+    """A plugin of projects whose settings say ``reset``: every test finds the template's content."""
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """After all that the test has set up is taken down."""
+        result = yield
+        for kind in state.db.kinds.values() if _is_ours(item.config) else ():
+            if "reset" in kind.settings and (kind.env or kind.name in state.db.in_use):
+                _clean(item, kind)
+        return result
+
+
+def _clean(item: pytest.Item, kind: Kind) -> None:
+    what, reason = "", ""
+    try:
+        what = state.db.clean(kind)
+    except DatabaseError as exc:
+        reason = str(exc)
+    if reason:
+        pytest.fail(f"hasten: the test's database could not be put back: {reason}", pytrace=False)
+    if what and kind.settings["reset"] == "rollback":
+        item.warn(pytest.PytestWarning(f"hasten: the test left changes in its {kind.name} database: {what}"))
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     trouble = state.db.trouble() if _is_ours(config) and state.db.owner == os.getpid() else ""
     if trouble:
@@ -406,6 +442,8 @@ def begin(config: pytest.Config, driven: bool) -> None:
         _set_up(config, state.db, driven)
     if not config.pluginmanager.hasplugin("hasten-db"):
         config.pluginmanager.register(sys.modules[__name__], "hasten-db")
+        if any("reset" in kind.settings for kind in state.db.kinds.values()):
+            config.pluginmanager.register(Cleaner(), "hasten-db-cleaner")
 
 
 def _set_up(config: pytest.Config, databases: Databases, driven: bool) -> None:

@@ -25,6 +25,7 @@ struct db_args {
     const char *pg_key, *pg_sql, *pg_command, *pg_env;
     const char *sqlite_key, *sqlite_sql, *sqlite_command, *sqlite_env;
     const char *redis_key, *redis_command, *redis_env, *redis_file, *redis_scheme;
+    const char *pg_reset, *sqlite_reset, *redis_reset;
     bool postgres, sqlite, redis, postgres_early, sqlite_early, redis_early;
 };
 
@@ -60,6 +61,9 @@ static const struct opt options[] = {
     {OPT_TEXT, 0, "sqlite-sql", "FILE", "", AT(sqlite_sql), NULL, true},
     {OPT_TEXT, 0, "sqlite-command", "TEXT", "", AT(sqlite_command), NULL, true},
     {OPT_TEXT, 0, "sqlite-env", "NAME", "", AT(sqlite_env), NULL, true},
+    {OPT_TEXT, 0, "postgres-reset", "HOW", "", AT(pg_reset), NULL, true},
+    {OPT_TEXT, 0, "sqlite-reset", "HOW", "", AT(sqlite_reset), NULL, true},
+    {OPT_TEXT, 0, "redis-reset", "HOW", "", AT(redis_reset), NULL, true},
     {OPT_FLAG, 0, "redis", NULL, "", AT(redis), NULL, true},
     {OPT_FLAG, 0, "redis-early", NULL, "", AT(redis_early), NULL, true},
     {OPT_TEXT, 0, "redis-file", "FILE", "", AT(redis_file), NULL, true},
@@ -250,9 +254,10 @@ static int keep(const struct db_args *a, struct err *err)
         .pid = (int)a->pid,
         .root = a->root,
         .n_workers = a->workers,
-        .postgres = {a->postgres, a->postgres_early, a->pg_key, a->pg_sql, a->pg_command, a->pg_env},
-        .sqlite = {a->sqlite, a->sqlite_early, a->sqlite_key, a->sqlite_sql, a->sqlite_command, a->sqlite_env},
-        .redis = {a->redis, a->redis_early, a->redis_key, NULL, a->redis_command, a->redis_env},
+        .postgres = {a->postgres, a->postgres_early, a->pg_key, a->pg_sql, a->pg_command, a->pg_reset, a->pg_env},
+        .sqlite = {a->sqlite, a->sqlite_early, a->sqlite_key, a->sqlite_sql, a->sqlite_command, a->sqlite_reset,
+                   a->sqlite_env},
+        .redis = {a->redis, a->redis_early, a->redis_key, NULL, a->redis_command, a->redis_reset, a->redis_env},
         .pg = {.url = a->url, .scheme = a->scheme, .server = {.major = (int)a->major, .locale = a->locale}},
         .files = {.file = a->file},
         .cache = {.file = a->redis_file, .scheme = a->redis_scheme},

@@ -126,6 +126,8 @@ static void init_kinds(struct keeper *k)
 
         pg.ended = has_ended;
         pg.server.n_workers = o->n_workers;
+        pg.watched = o->postgres.reset != NULL;
+        pg.in_place = pg.watched && strcmp(o->postgres.reset, "clone") != 0;
         pg.server.key = o->postgres.sql || o->postgres.command ? o->postgres.key : NULL;
         add_kind(k, 0, &k->pg.db, &o->postgres);
         if (pg_init(&k->pg, &pg, &k->place, k->run, &k->kinds[0].err) < 0)
@@ -269,15 +271,22 @@ static void prepare(struct keeper *k, struct kind *kind)
 
 /* ---- leases */
 
-static struct lease *lease_of(struct kind *kind, const char *name, bool *is_new)
+static struct lease *find_lease(struct kind *kind, const char *name)
 {
     for (size_t i = 0; i < kind->n; i++)
-        if (!strcmp(kind->leases[i].name, name)) {
-            *is_new = false;
+        if (!strcmp(kind->leases[i].name, name))
             return &kind->leases[i];
-        }
+    return NULL;
+}
+
+static struct lease *lease_of(struct kind *kind, const char *name, bool *is_new)
+{
+    struct lease *known = find_lease(kind, name);
+
+    *is_new = !known;
+    if (known)
+        return known;
     kind->leases = hs_realloc(kind->leases, (kind->n + 1) * sizeof *kind->leases);
-    *is_new = true;
     kind->leases[kind->n] = (struct lease){.pid = 0};
     snprintf(kind->leases[kind->n].name, DB_NAME_SIZE, "%s", name);
     return &kind->leases[kind->n++];
@@ -318,16 +327,13 @@ static bool make_ahead(struct keeper *k, uint32_t at)
     for (size_t i = 0; i < N_KINDS; i++) {
         struct kind *kind = &k->kinds[i];
         char url[DB_URL_SIZE], name[DB_NAME_SIZE];
-        bool is_new = true;
         struct err err;
 
         if (!kind->ready || !kind->template->early || at > k->options->n_workers)
             continue;
         made = true;
         db_name(k->run, worker, name);
-        for (size_t n = 0; n < kind->n; n++)
-            is_new = is_new && strcmp(kind->leases[n].name, name) != 0;
-        if (is_new && lease(k, kind, worker, 0, false, url, &err) < 0)
+        if (!find_lease(kind, name) && lease(k, kind, worker, 0, false, url, &err) < 0)
             return false; /* said to the one who asks */
     }
     return made;
@@ -373,6 +379,32 @@ static void answer_lease(struct keeper *k, struct kind *kind, const char *worker
     str_addf(answer, "error %s\n", kind->ready ? err.text : kind->err.text);
 }
 
+/* A database that is new for who asks is clean. */
+static void answer_clean(struct keeper *k, struct kind *kind, const char *worker, int pid, struct str *answer)
+{
+    char name[DB_NAME_SIZE];
+    struct str what = STR_INIT;
+    struct err err;
+    struct lease *l;
+    int code;
+
+    db_name(k->run, worker, name);
+    l = find_lease(kind, name);
+    if (!l || (l->pid && l->pid != pid)) {
+        char url[DB_URL_SIZE];
+
+        code = lease(k, kind, worker, pid, false, url, &err);
+    } else
+        code = kind->db->provider->clean(kind->db, key_of(kind), name, &what, &err);
+    if (code < 0)
+        look(k);
+    str_addf(answer, code == 0 ? "ok %s\n" : "error %s\n",
+             code == 0     ? str_text(&what)
+             : kind->ready ? err.text
+                           : kind->err.text);
+    str_release(&what);
+}
+
 static void answer_to(struct keeper *k, const char *request, struct str *answer)
 {
     char verb[16] = "", word[16] = "", worker[64] = "";
@@ -388,6 +420,8 @@ static void answer_to(struct keeper *k, const char *request, struct str *answer)
         str_addf(answer, "error %s\n", kind->err.text);
     else if (!strcmp(verb, "ready"))
         str_puts(answer, "ok\n");
+    else if (pid > 0 && !strcmp(verb, "clean"))
+        answer_clean(k, kind, worker, pid, answer);
     else if (pid > 0 && (!strcmp(verb, "lease") || !strcmp(verb, "reset")))
         answer_lease(k, kind, worker, pid, !strcmp(verb, "reset"), answer);
     else
@@ -411,6 +445,13 @@ static bool read_request(int fd, char request[REQUEST_MAX])
             return true;
     }
     return false;
+}
+
+static void be_idle(struct keeper *k)
+{
+    for (size_t i = 0; i < N_KINDS; i++)
+        if (k->kinds[i].ready && k->kinds[i].db->provider->idle)
+            k->kinds[i].db->provider->idle(k->kinds[i].db);
 }
 
 static void serve_one(struct keeper *k)
@@ -451,6 +492,7 @@ static void serve(struct keeper *k)
             serve_one(k);
         else if (more)
             more = make_ahead(k, ahead++);
+        be_idle(k);
     }
 }
 

@@ -15,6 +15,8 @@
  *
  *   lease KIND WORKER PID   the URL of this worker's database; another PID than last time: with the template's content again
  *   reset KIND WORKER PID   the same, always with the template's content
+ *   clean KIND WORKER PID   between two tests: the same by what is cheapest (provider.h); the answer is "ok WHAT": what had been
+ *                           changed, nothing for nothing
  *   ready KIND              "ok" when databases of this kind can be had
  *
  * What went wrong, with the output of a set-up, it also adds to the file `trouble` of its folder.
@@ -34,6 +36,7 @@ struct keep_template {
     const char *key;     /* "": not to be shared; without sql and command not looked at */
     const char *sql;     /* file; NULL: none */
     const char *command; /* of a shell, run in root; NULL: none */
+    const char *reset;   /* "exact", "rollback", "clone": they are cleaned between tests; NULL: they are not */
     const char *env;     /* variable that tells the command the URL, beside HASTEN_DB_URL; NULL: none */
 };
 

@@ -300,23 +300,55 @@ static int create(struct pg *pg, const char *name, const char *from, struct err 
                    pg_strategy(pg->version, pg->durable, bytes));
 }
 
-static int clone(struct db *db, const char *key, const char *name, struct err *err)
+int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct err *err)
 {
-    struct pg *pg = pg_of(db);
     char from[DB_NAME_SIZE];
     bool found;
 
-    template_name(db, key, from);
-    if (exists(pg, name, &found, err) < 0 || (found && drop(db, name, err) < 0) || create(pg, name, from, err) < 0)
+    template_name(&pg->db, key, from);
+    if (exists(pg, name, &found, err) < 0 || (found && drop(&pg->db, name, err) < 0) || create(pg, name, from, err) < 0)
         return -1;
     if (key && copy_settings(pg, from, name, err) < 0) {
         struct err unused;
 
-        drop(db, name, &unused);
+        drop(&pg->db, name, &unused);
         return -1;
     }
-    trace_event("db_clone", TRACE_TEXT("name", name));
     return 0;
+}
+
+static int clone(struct db *db, const char *key, const char *name, struct err *err)
+{
+    struct pg *pg = pg_of(db);
+
+    pg_watch_end(pg, name);
+    if (pg_clone_plainly(pg, key, name, err) < 0)
+        return -1;
+    trace_event("db_clone", TRACE_TEXT("name", name));
+    return pg->options.watched ? pg_watch_begin(pg, key, name, err) : 0;
+}
+
+static int swap(struct pg *pg, const char *key, const char *name, struct err *err)
+{
+    pg_watch_end(pg, name);
+    if (pg_pool_swap(pg, key, name, err) < 0)
+        return -1;
+    return pg->options.watched ? pg_watch_begin(pg, key, name, err) : 0;
+}
+
+static int clean(struct db *db, const char *key, const char *name, struct str *what, struct err *err)
+{
+    struct pg *pg = pg_of(db);
+
+    if (pg_watch_clean(pg, name, what) == 0)
+        return 0;
+    trace_event("db_changed", TRACE_TEXT("name", name), TRACE_TEXT("what", str_text(what)));
+    return swap(pg, key, name, err);
+}
+
+static void idle(struct db *db)
+{
+    pg_pool_fill(pg_of(db));
 }
 
 /* ---- templates */
@@ -448,7 +480,9 @@ static int template_end(struct db *db, const char *key, bool filled, struct err 
 
 static int reset(struct db *db, const char *key, const char *name, struct err *err)
 {
-    return clone(db, key, name, err);
+    struct pg *pg = pg_of(db);
+
+    return pg->options.watched ? swap(pg, key, name, err) : clone(db, key, name, err);
 }
 
 /* ---- the end */
@@ -474,6 +508,8 @@ static void release(struct db *db)
     struct pg *pg = pg_of(db);
 
     pq_watch(NULL, NULL);
+    pg_pool_release(pg);
+    pg_watch_release(pg);
     if (pg->conn && pg->options.url)
         pg_drop_own(pg);
     pq_close(pg->conn);
@@ -522,6 +558,8 @@ const struct db_provider pg_provider = {
     .hand_out = hand_out,
     .fill = command_for_sql,
     .reset = reset,
+    .clean = clean,
+    .idle = idle,
     .drop = drop,
     .list = pg_list,
     .prune = pg_prune,

@@ -11,7 +11,9 @@
 #ifndef HASTEN_DB_PG_H
 #define HASTEN_DB_PG_H
 
+#include "db/pg_pool.h"
 #include "db/pg_server.h"
+#include "db/pg_watch.h"
 #include "db/provider.h"
 
 struct pg_conn;
@@ -21,6 +23,8 @@ struct pg_options {
     const char *scheme; /* of URLs handed out; NULL: that of url, or "postgresql" */
     struct pg_server_options server; /* of our own */
     bool (*ended)(void);             /* true: nobody waits for us any more; NULL: never */
+    bool watched;                    /* databases are cleaned between tests (pg_watch.h) ... */
+    bool in_place;                   /* ... and not only by new clones */
 };
 
 struct pg {
@@ -33,6 +37,8 @@ struct pg {
     int version;    /* 150018 */
     bool durable;   /* the server waits for its disk: that decides how a clone is made */
     int build_lock; /* owned; of the cache, while a template of our own server is built; -1 */
+    struct pg_watching watching;
+    struct pg_pool pool;
 };
 
 /* Says what server it will be, so that URLs can be handed out before it runs. options' texts are borrowed. */

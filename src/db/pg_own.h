@@ -17,4 +17,12 @@ int pg_list(struct db *db, db_entry_fn *each, void *arg, struct err *err);
 int pg_prune(struct db *db, bool all_templates, struct err *err);
 void pg_drop_own(struct pg *pg); /* this run's */
 
+/* CREATE DATABASE and what belongs to it, nothing watched; key as in provider.h. */
+int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct err *err);
+
+/* Of the database that conn is connected to, which is as its template. */
+int pg_relations_read(struct pg_conn *conn, struct pg_relations *all, struct err *err);
+void pg_relations_release(struct pg_relations *all, size_t n); /* an array of n, freed */
+const struct pg_relation *pg_relations_find(const struct pg_relations *all, uint32_t filenode); /* or NULL */
+
 #endif

@@ -324,6 +324,8 @@ static int start_postmaster(struct pg_server *server, struct err *err)
     for (size_t i = 0; i < HS_COUNT(settings); i++)
         add_setting(argv, &n, settings[i]);
     add_setting(argv, &n, connections);
+    /* What a worker's reset reads (pg_watch.h) outlives a checkpoint, of which each new clone makes two. */
+    add_setting(argv, &n, server->program.major >= 13 ? "wal_keep_size=128MB" : "wal_keep_segments=128");
     if (server->program.major >= 18)
         add_setting(argv, &n, "io_method=sync"); /* no worker processes that read ahead in what is in memory */
     code = spawn_as_server(server, argv, true, &server->pid);

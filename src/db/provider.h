@@ -56,6 +56,11 @@ struct db_provider {
     void (*hand_out)(struct db *db, const char *name, char url[DB_URL_SIZE]);
     /* The template's content again, whatever happened to it; connections to it are ended. */
     int (*reset)(struct db *db, const char *key, const char *name, struct err *err);
+    /*
+     * The same between two tests, by what is cheapest; connections may stay. What had been changed is added to *what, ""
+     * for nothing.
+     */
+    int (*clean)(struct db *db, const char *key, const char *name, struct str *what, struct err *err);
     int (*drop)(struct db *db, const char *name, struct err *err);
 
     int (*list)(struct db *db, db_entry_fn *each, void *arg, struct err *err);
@@ -64,6 +69,8 @@ struct db_provider {
 
     /* 0 while the server is as it should be; -1 with what became of it (Redis: and is put right again, or is said to who asks). */
     int (*check)(struct db *db, struct err *err);
+    /* Called when nobody asks for anything; NULL: nothing to do then. */
+    void (*idle)(struct db *db);
     /* Drops this run's databases, stops the server when it is ours. Safe after a failed start, and twice. */
     void (*release)(struct db *db);
 };

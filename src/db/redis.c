@@ -156,6 +156,12 @@ static int reset(struct db *db, const char *key, const char *name, struct err *e
     return redis_instance_start(r, instance, err);
 }
 
+static int clean(struct db *db, const char *key, const char *name, struct str *what, struct err *err)
+{
+    (void)what;
+    return reset(db, key, name, err);
+}
+
 /* ---- templates */
 
 static int name_template(struct redis *r, const char *key, struct err *err)
@@ -315,6 +321,7 @@ const struct db_provider redis_provider = {
     .clone = clone,
     .hand_out = hand_out,
     .reset = reset,
+    .clean = clean,
     .drop = drop,
     .list = list,
     .prune = prune,

@@ -4,6 +4,7 @@
 #include "os/copy.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -243,6 +244,49 @@ static int drop(struct db *db, const char *name, struct err *err)
     return 0;
 }
 
+static struct sqlite_mark *find_mark(struct sqlite *s, const char *name)
+{
+    for (size_t i = 0; i < s->n_marks; i++)
+        if (!strcmp(s->marks[i].name, name))
+            return &s->marks[i];
+    return NULL;
+}
+
+/* Bytes of a database's header: how it is journalled. Next to it is a counter that every transaction moves that writes. */
+enum { AT_JOURNAL = 18, JOURNAL_ROLLBACK = 1 };
+
+static bool read_header(const char *path, unsigned char header[SQLITE_HEADER])
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const bool got = fd >= 0 && pread(fd, header, SQLITE_HEADER, 0) == SQLITE_HEADER;
+
+    if (fd >= 0)
+        close(fd);
+    return got;
+}
+
+static bool is_there(const char *path, const char *end)
+{
+    char file[DB_URL_SIZE + 16];
+
+    snprintf(file, sizeof file, "%s%s", path, end);
+    return access(file, F_OK) == 0;
+}
+
+/* Of the database as it is now, which is as its template; made where there is none. */
+static void mark(struct sqlite *s, const char *name, const char *path)
+{
+    struct sqlite_mark *m = find_mark(s, name);
+
+    if (!m) {
+        s->marks = hs_realloc(s->marks, (s->n_marks + 1) * sizeof *s->marks);
+        m = &s->marks[s->n_marks++];
+        snprintf(m->name, sizeof m->name, "%s", name);
+    }
+    if (!read_header(path, m->header))
+        memset(m->header, 0, sizeof m->header); /* as no database has it: it counts as changed */
+}
+
 /* A new file under the old name: connections that are still open keep the old one, and cannot harm this. */
 static int clone(struct db *db, const char *key, const char *name, struct err *err)
 {
@@ -256,7 +300,57 @@ static int clone(struct db *db, const char *key, const char *name, struct err *e
     code = copy_file(s->source, path, NULL);
     if (code < 0)
         return err_sys(err, -code, "cannot copy the template '%s' to '%.150s'", s->source, path);
+    mark(s, name, path);
     trace_event("db_clone", TRACE_TEXT("name", name));
+    return 0;
+}
+
+/* Nothing was written since the mark. In WAL mode the counter does not tell. */
+static bool is_unchanged(struct sqlite *s, const char *name, const char *path)
+{
+    const struct sqlite_mark *m = find_mark(s, name);
+    unsigned char now[SQLITE_HEADER];
+
+    return m && m->header[AT_JOURNAL] == JOURNAL_ROLLBACK && !is_there(path, "-wal") && !is_there(path, "-journal") &&
+           read_header(path, now) && !memcmp(now, m->header, sizeof now);
+}
+
+/* Out of WAL mode, where nobody else is in it. */
+static void leave_wal(const char *path)
+{
+    struct sqlite3 *target = NULL;
+
+    if (sqlite3_open_v2(path, &target, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK)
+        sqlite3_exec(target, "PRAGMA journal_mode = DELETE", NULL, NULL, NULL);
+    sqlite3_close(target);
+}
+
+/* Under connections that stay. -1: somebody is in the middle of something. */
+static int put_back(const struct sqlite *s, const char *path)
+{
+    unsigned char now[SQLITE_HEADER], before[SQLITE_HEADER];
+    struct err unused;
+
+    if (is_there(path, "-journal") || !read_header(path, now) || !read_header(s->source, before))
+        return -1;
+    if (now[AT_JOURNAL] != JOURNAL_ROLLBACK && before[AT_JOURNAL] == JOURNAL_ROLLBACK)
+        leave_wal(path);
+    return back_up(s->source, path, &unused);
+}
+
+static int clean(struct db *db, const char *key, const char *name, struct str *what, struct err *err)
+{
+    struct sqlite *s = sqlite_of(db);
+    char path[DB_URL_SIZE];
+
+    hand_out(db, name, path);
+    if (is_unchanged(s, name, path))
+        return 0;
+    str_puts(what, "the file");
+    if (put_back(s, path) < 0)
+        return clone(db, key, name, err);
+    mark(s, name, path);
+    trace_event("db_clean", TRACE_TEXT("name", name));
     return 0;
 }
 
@@ -293,6 +387,9 @@ static void release(struct db *db)
     if (s->build_lock >= 0)
         remove_database(s->build);
     unlock(s);
+    free(s->marks);
+    s->marks = NULL;
+    s->n_marks = 0;
 }
 
 const struct db_provider sqlite_provider = {
@@ -304,6 +401,7 @@ const struct db_provider sqlite_provider = {
     .clone = clone,
     .hand_out = hand_out,
     .reset = clone,
+    .clean = clean,
     .drop = drop,
     .list = list,
     .prune = prune,

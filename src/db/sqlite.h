@@ -16,12 +16,22 @@ struct sqlite_options {
     bool (*ended)(void); /* as in pg.h */
 };
 
+enum { SQLITE_HEADER = 100 };
+
+/* A worker's file when it was as its template. */
+struct sqlite_mark {
+    char name[DB_NAME_SIZE];
+    unsigned char header[SQLITE_HEADER];
+};
+
 struct sqlite {
     struct db db;
     struct sqlite_options options;
     char source[PLACE_SIZE]; /* what clones are copies of */
     char build[PLACE_SIZE];
-    int build_lock; /* owned; -1 */
+    int build_lock;            /* owned; -1 */
+    struct sqlite_mark *marks; /* owned, n_marks */
+    size_t n_marks;
 };
 
 int sqlite_init(struct sqlite *sqlite, const struct sqlite_options *options, const struct place *place, const char *run,

@@ -1,0 +1,366 @@
+"""Between two tests a worker's database is as its template again: by what is cheapest, and whatever was written."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import find_program
+
+psycopg = pytest.importorskip("psycopg")
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("initdb") or glob.glob("/usr/lib/postgresql/*/bin/initdb")), reason="no PostgreSQL server"
+)
+
+N_TABLES = 12
+ROUNDS = int(os.environ.get("HASTEN_DB_ROUNDS", "30"))
+SCHEMA = (
+    "".join(f"CREATE TABLE t{n}(id serial PRIMARY KEY, a int, b text);\n" for n in range(N_TABLES))
+    + "".join(
+        f"ALTER TABLE t{n} ADD COLUMN up int REFERENCES t{n - 1} ON DELETE CASCADE;\n" for n in range(2, N_TABLES)
+    )
+    + """
+    INSERT INTO t0(a) SELECT generate_series(1, 20);
+    CREATE TABLE kind(id int PRIMARY KEY, name text);
+    INSERT INTO kind VALUES (1, 'one'), (2, 'two');
+    CREATE TABLE thing(id serial PRIMARY KEY, kind int REFERENCES kind);
+    CREATE UNLOGGED TABLE fast(x int);
+    CREATE SEQUENCE used; SELECT nextval('used'), nextval('used');
+    CREATE TABLE noted(x int);
+    CREATE TABLE log(what text);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN INSERT INTO log VALUES (TG_OP); RETURN NULL; END $$;
+    CREATE TRIGGER note AFTER INSERT OR DELETE ON noted FOR EACH ROW EXECUTE FUNCTION note();
+    CREATE TABLE part(x int) PARTITION BY RANGE (x);
+    CREATE TABLE part1 PARTITION OF part FOR VALUES FROM (0) TO (100);
+    CREATE SCHEMA "Odd name"; CREATE TABLE "Odd name"."it's; a table"("Column" text);
+    CREATE MATERIALIZED VIEW seen AS SELECT count(*) FROM t1;
+    """
+)
+ROWS = (
+    "INSERT INTO t{n}(a) SELECT generate_series(1, {many})", "UPDATE t{n} SET a = 9, b = repeat('x', 5000)",
+    "DELETE FROM t{n}", "SELECT nextval('t{n}_id_seq')", "SELECT nextval('used')",
+    "SELECT setval('used', {many}, false)", "UPDATE t{n} SET a = a + 1 WHERE id < 4",
+    "INSERT INTO thing(kind) VALUES (1), (2), (2)", "INSERT INTO fast VALUES ({n})", "INSERT INTO part VALUES ({n})",
+    "INSERT INTO noted VALUES (1), (2)", "INSERT INTO \"Odd name\".\"it's; a table\" VALUES ('x')",
+    "COPY t{n}(a) FROM PROGRAM 'seq 500'", "BEGIN;; INSERT INTO kind VALUES (7, 'rolled back');; ROLLBACK",
+    "BEGIN;; INSERT INTO t{n}(a) VALUES (1);; SAVEPOINT s;; UPDATE kind SET name = 'x';; ROLLBACK TO s;; COMMIT",
+    "SELECT * FROM kind FOR UPDATE", "INSERT INTO t{n}(a) VALUES (1)", "SELECT pg_switch_wal()",
+)  # fmt: skip
+SCHEMAS = (
+    "TRUNCATE t{n} CASCADE", "DROP TABLE t{n} CASCADE", "CREATE TABLE x{n}(y int)", "SELECT lo_create(0)",
+    "CREATE TEMPORARY TABLE y{n}(y int)", "SELECT lo_from_bytea(0, 'abc')", "CREATE SCHEMA s{n}",
+    "ALTER TABLE t{n} ADD COLUMN z{n} int",
+    "CREATE VIEW v{n} AS SELECT 1", "ALTER DATABASE {database} SET work_mem = '5MB'", "COMMENT ON TABLE t{n} IS 'c'",
+    "UPDATE kind SET name = 'x' WHERE id = 1", "INSERT INTO t0(a) VALUES (1)", "CREATE INDEX ON t{n}(a)",
+    "VACUUM t{n}",
+    "CREATE UNLOGGED TABLE u{n}(x int)", "ALTER SEQUENCE used RESTART WITH 40", "VACUUM FULL t{n}", "ANALYZE",
+    "REFRESH MATERIALIZED VIEW seen", "COMMENT ON DATABASE {database} IS 'c'", "CREATE TYPE e{n} AS ENUM ('a')",
+    "GRANT SELECT ON t{n} TO PUBLIC", "BEGIN;; DROP TABLE t{n} CASCADE;; ROLLBACK", "VACUUM FULL pg_class",
+    "CREATE TABLE c{n} AS SELECT generate_series(1, 9)", "REINDEX TABLE t{n}", "CLUSTER t{n} USING t{n}_pkey",
+)  # fmt: skip
+SESSIONS = ("SELECT pg_advisory_lock({n})", "LISTEN c{n}", "BEGIN;; UPDATE t0 SET a = 7", "SET work_mem = '7MB'")
+LEFT = """
+    SELECT (SELECT string_agg(concat(relname, relkind, relacl, relnatts, obj_description(oid)), ',' ORDER BY oid) FROM
+            pg_class WHERE relnamespace NOT IN ('pg_catalog'::regnamespace, 'pg_toast'::regnamespace)),
+        (SELECT count(*) FROM pg_attribute), (SELECT count(*) FROM pg_constraint), (SELECT count(*) FROM pg_type),
+        (SELECT count(*) FROM pg_largeobject_metadata), (SELECT count(*) FROM pg_largeobject),
+        (SELECT count(*) FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp'),
+        (SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+            WHERE locktype = 'advisory' AND datname = current_database()),
+        (SELECT count(*) FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+            WHERE datname = current_database()),
+        (SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = current_database())
+"""
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """One cache for this module: initdb takes seconds."""
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
+
+
+@pytest.fixture
+def keep(cache: dict[str, str]) -> Iterator[Callable[..., Callable[..., str]]]:
+    """keep(*arguments) -> ask(verb, worker="gw0", pid=1, kind="postgres") of a keeper: what follows "ok "."""
+    from hasten import _native
+
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*args: str) -> Callable[..., str]:
+        held = subprocess.Popen(["sleep", "3600"])
+        command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--workers", "2", *args]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | cache)
+        started.extend((held, process))
+        assert process.stdout is not None
+        facts = dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
+
+        def ask(verb: str, worker: str = "gw0", pid: int = 1, kind: str = "postgres") -> str:
+            answer = _native.database_ask(facts["control"], f"{verb} {kind} {worker} {pid}").rstrip("\n")
+            assert answer.startswith("ok"), answer
+            return str(answer[3:])
+
+        return ask
+
+    yield start
+    for process in reversed(started):
+        process.terminate()
+    for process in started:
+        process.wait(60)
+        if process.stdout:
+            process.stdout.close()
+
+
+def run_sql(url: str, *statements: str) -> Any:
+    connection = psycopg.connect(url, autocommit=True)
+    try:
+        for statement in statements:
+            cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+    finally:
+        connection.close()
+
+
+def content(url: str) -> list[Any]:
+    """All that a test could see: rows as they come, sequences, the schema in short, what belongs to the database."""
+    connection = psycopg.connect(url, autocommit=True)
+    tables = connection.execute(
+        "SELECT format('%I.%I', nspname, relname), relkind FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace "
+        "WHERE relkind IN ('r', 'S', 'm') AND nspname !~ '^pg_|^information' ORDER BY c.oid"
+    ).fetchall()
+    found: list[Any] = [connection.execute(LEFT).fetchone()]
+    for name, kind in tables:
+        columns = "last_value, is_called" if kind == "S" else "*"
+        found.append((name, connection.execute(f"SELECT {columns} FROM {name}").fetchall()))
+    connection.close()
+    return found
+
+
+def differences(before: list[Any], now: list[Any]) -> list[Any]:
+    pairs = [*zip(before[0], now[0], strict=True), *zip(before[1:], now[1:], strict=False)]
+    return [pair for pair in pairs if pair[0] != pair[1]] + [before[len(now) :], now[len(before) :]] * (
+        len(before) != len(now)
+    )
+
+
+def dump(url: str) -> list[str]:
+    text = subprocess.run(["pg_dump", "--no-owner", "-d", url], capture_output=True, text=True, check=True).stdout
+    return [line for line in text.splitlines() if not line.startswith("\\")]  # \\restrict RANDOM
+
+
+def schema_file(folder: Path) -> str:
+    path = folder / "schema.sql"
+    path.write_text(SCHEMA)
+    return f"--postgres-sql={path}"
+
+
+@pytest.mark.skipif(not shutil.which("pg_dump"), reason="no pg_dump")
+@pytest.mark.parametrize("how", ["exact", "clone"])
+def test_random_writes_are_gone_before_the_next_test_and_never_in_another_database(
+    tmp_path: Path, keep: Any, how: str
+) -> None:
+    ask = keep(schema_file(tmp_path), "--postgres", f"--postgres-reset={how}")
+    url, other = ask("lease"), ask("lease", "gw1")
+    name = url.partition("?")[0].rpartition("/")[2]
+    before, dumped = content(url), dump(url)
+    chosen = random.Random(20261121)
+    rounds = ROUNDS if how == "exact" else max(3, ROUNDS // 10)
+    kept = psycopg.connect(url, autocommit=True)
+    for number in range(rounds):
+        pick = [*chosen.choices(ROWS, k=8)]
+        if number % 3 == 2:
+            pick += chosen.choices(SCHEMAS, k=2)
+        if number % 4 == 3:
+            pick += chosen.choices(SESSIONS, k=1)
+        for statement in pick:
+            if kept.closed:
+                kept = psycopg.connect(url, autocommit=True)
+            text = statement.format(n=chosen.randrange(1, N_TABLES), many=chosen.choice((2, 40, 900)), database=name)
+            with contextlib.suppress(psycopg.Error):
+                for part in text.split(";; "):
+                    kept.execute(part)
+            if kept.info.transaction_status and "BEGIN;; UPDATE" not in statement:
+                kept.execute("ROLLBACK")
+        if number % 5 == 4:
+            assert not differences(before, content(other)), pick
+        what = ask("clean")
+        assert not differences(before, content(url)), (number, what, pick)
+        with contextlib.suppress(psycopg.Error):
+            kept.execute("SELECT 1")
+        if kept.closed or kept.broken:
+            kept = psycopg.connect(url, autocommit=True)
+    kept.close()
+    assert dump(url) == dumped
+    assert dump(other) == dumped
+
+
+def test_connections_stay_where_only_rows_have_changed(tmp_path: Path, keep: Any) -> None:
+    ask = keep(schema_file(tmp_path), "--postgres", "--postgres-reset=exact")
+    url = ask("lease")
+    kept = psycopg.connect(url, autocommit=True)
+    kept.execute("SET work_mem = '7MB'")
+    assert ask("clean") == ""
+    kept.execute("INSERT INTO t5(a) SELECT generate_series(1, 1000)")
+    kept.execute("INSERT INTO thing(kind) VALUES (1)")
+    changed = set(ask("clean").split(", "))
+    assert changed == {"public.t5", "public.t5_id_seq", "public.thing", "public.thing_id_seq"}
+    assert kept.execute("SELECT count(*), pg_relation_size('t5') FROM t5").fetchall() == [(0, 0)]
+    assert kept.execute("INSERT INTO t5(a) VALUES (1) RETURNING id").fetchall() == [(1,)]
+    assert kept.execute("SHOW work_mem").fetchall() == [("7MB",)]
+    ask("clean")
+    assert ask("clean") == ""
+    kept.execute("BEGIN")
+    kept.execute("UPDATE kind SET name = 'x'")
+    assert ask("clean") == ""  # it is ended in its transaction
+    with pytest.raises(psycopg.OperationalError):
+        kept.execute("SELECT 1")
+    kept.close()
+
+
+def test_what_was_rolled_back_was_not_changed(tmp_path: Path, keep: Any) -> None:
+    ask = keep(schema_file(tmp_path), "--postgres", "--postgres-reset=exact")
+    url = ask("lease")
+    run_sql(
+        url, "BEGIN", "INSERT INTO kind VALUES (9, 'x')", "CREATE TABLE x(y int)", "TRUNCATE t0 CASCADE", "ROLLBACK"
+    )
+    assert ask("clean") == ""
+    run_sql(url, "BEGIN", "SELECT * FROM kind FOR UPDATE", "COMMIT")
+    assert ask("clean") == ""
+    run_sql(url, "UPDATE kind SET name = 'x'")
+    assert ask("clean") == "public.kind"
+    assert run_sql(url, "SELECT name FROM kind ORDER BY id") == [("one",), ("two",)]
+
+
+def test_a_given_servers_databases_are_cleaned_by_new_clones(tmp_path: Path, keep: Any) -> None:
+    server = keep("--postgres")
+    url = server("lease")
+    ask = keep(f"--db-url={url}", schema_file(tmp_path), "--postgres", "--postgres-reset=exact")
+    own = ask("lease")
+    before = content(own)
+    for _ in range(4):
+        run_sql(own, "INSERT INTO t3(a) VALUES (1)", "CREATE TABLE x(y int)")
+        assert ask("clean")
+        assert not differences(before, content(own))
+
+
+# ---- suites
+
+ORDERS = """
+    import psycopg
+    import pytest
+
+
+    def rows(url, *statements):
+        with psycopg.connect(url, autocommit=True) as connection:
+            for statement in statements:
+                cursor = connection.execute(statement)
+            found = cursor.fetchall() if cursor.description else []
+        connection.close()
+        return found
+
+
+    @pytest.mark.parametrize("n", range(6))
+    def test_first(hasten_pg, n):
+        assert rows(hasten_pg.url, "INSERT INTO t VALUES (DEFAULT) RETURNING id") == [(1,)]
+        if n == 3:
+            rows(hasten_pg.url, "DROP TABLE t")
+
+
+    def test_reads(hasten_pg):
+        assert rows(hasten_pg.url, "SELECT * FROM t") == []
+"""
+
+
+def settings(folder: Path, text: str) -> None:
+    (folder / "pytest.ini").unlink(missing_ok=True)
+    (folder / "pyproject.toml").write_text(f"[tool.hasten.db]\n{text}\n")
+
+
+@pytest.mark.parametrize("how", ["exact", "clone"])
+def test_every_test_finds_the_template(suite: Any, run_hasten: Any, cache: dict[str, str], how: str) -> None:
+    folder = suite({"schema.sql": "CREATE TABLE t(id serial);\n", "test_x.py": ORDERS, "test_y.py": ORDERS})
+    settings(folder, f'postgres = {{ setup = "schema.sql", reset = "{how}" }}')
+    run = run_hasten(folder, "-n", "2", env=cache, timeout=120)
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
+
+
+def test_a_suite_that_rolls_back_hears_which_test_does_not(suite: Any, run_hasten: Any, cache: dict[str, str]) -> None:
+    folder = suite({"schema.sql": "CREATE TABLE t(id serial);\n", "test_x.py": ORDERS})
+    settings(folder, 'postgres = { setup = "schema.sql", reset = "rollback" }')
+    run = run_hasten(folder, "-n", "2", "-k", "first and 0 or reads", env=cache, timeout=120)
+    assert run.status == 0, run.describe()
+    said = [line for line in run.out.splitlines() if "left changes in its postgres database: public.t" in line]
+    assert len(said) == 1, run.describe()
+
+
+SQLITE = """
+    import sqlite3
+
+    import pytest
+
+
+    @pytest.fixture(scope="session")
+    def kept(hasten_sqlite):
+        connection = sqlite3.connect(hasten_sqlite.path, isolation_level=None)
+        yield connection
+        connection.close()
+
+
+    @pytest.mark.parametrize("n", range(4))
+    @pytest.mark.parametrize("mode", ["delete", "wal"])
+    def test_writes(hasten_sqlite, kept, n, mode):
+        own = sqlite3.connect(hasten_sqlite.path, isolation_level=None)
+        assert own.execute("SELECT * FROM t").fetchall() == [("template",)]
+        own.execute(f"PRAGMA journal_mode = {mode}")
+        own.execute("INSERT INTO t VALUES ('x')")
+        own.execute("CREATE TABLE new(x)")
+        own.close()
+
+
+    def test_reads(kept):
+        assert kept.execute("SELECT * FROM t").fetchall() == [("template",)]
+
+
+    def test_reads_again(hasten_sqlite):
+        own = sqlite3.connect(hasten_sqlite.path)
+        assert own.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]
+        own.close()
+"""
+
+
+def test_sqlite_files_are_put_back_under_open_connections(suite: Any, run_hasten: Any, cache: dict[str, str]) -> None:
+    make = "CREATE TABLE t(who);\nINSERT INTO t VALUES ('template');\n"
+    folder = suite({"schema.sql": make, "test_x.py": SQLITE})
+    settings(folder, 'sqlite = { setup = "schema.sql", reset = "exact" }')
+    for workers in ("0", "2"):
+        run = run_hasten(folder, "-n", workers, env=cache, timeout=120)
+        assert set(run.outcomes().values()) == {"passed"}, run.describe()
+
+
+def test_redis_is_empty_for_every_test(suite: Any, run_hasten: Any, cache: dict[str, str]) -> None:
+    pytest.importorskip("redis")
+    if not shutil.which("redis-server"):
+        pytest.skip("no Redis server")
+    test = """
+        import pytest
+        import redis
+
+
+        @pytest.mark.parametrize("n", range(6))
+        def test_first(hasten_redis, n):
+            server = redis.Redis(**hasten_redis.params)
+            assert server.incr("n") == 1
+            server.close()
+    """
+    folder = suite({"test_x.py": test})
+    settings(folder, 'redis = { reset = "exact" }')
+    run = run_hasten(folder, "-n", "2", env=cache, timeout=120)
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
