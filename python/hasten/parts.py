@@ -24,6 +24,7 @@ from hasten import _native, split, wire
 from hasten.columns import Columns
 from hasten.division import Doubt, Split, foreign_hook, n_most, once_reason, pays, tell, warning_log
 from hasten.once import MARK
+from hasten.output import Held, restart_capture
 from hasten.plugin import state
 from hasten.whole import Whole
 
@@ -98,7 +99,7 @@ class Parts:
         self.marks: list[tuple[int, int, int]] = []  # position, events and warnings before it
         self.deselected: list[tuple[int, str]] = []
         self.n_before = 0  # tests collected before the fork
-        self.held: Any = None  # template.Held, of a peer
+        self.held: Any = None  # Held, of a peer
         self.order: list[int | None] = []  # index in the catalog -> index in session.items
         self.limits: dict[int, int] = {}
 
@@ -251,8 +252,6 @@ class Parts:
         return False
 
     def _begin_as_peer(self) -> None:
-        from hasten.template import Held, restart_capture
-
         _native.die_with(self.life)
         split.close_life()
         if state.seeds:
@@ -335,8 +334,6 @@ class Parts:
 
     def _hand_in(self, session: pytest.Session, alarm: str | None) -> None:
         """In a peer, after its collection; returns when the template has put everything together."""
-        from hasten.template import restart_capture
-
         restart_capture(self.config, lambda: self.held.release(self.config))
         try:
             data = self._part(session, alarm)

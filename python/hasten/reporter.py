@@ -21,6 +21,7 @@ from _pytest.terminal import TerminalReporter
 
 from hasten import _native, companions, fuse, junit, live, passed, switch, wire
 from hasten.dots import Dots
+from hasten.output import own_capture
 from hasten.plugin import release_collector, shelter_objects, state
 from hasten.scheduling import Scheduler
 from hasten.xdist import Node, NodeManager
@@ -33,9 +34,7 @@ def install(config: pytest.Config) -> None:
     """This process is the reporter from now on."""
     release_collector()
     shelter_objects(config)
-    capman = config.pluginmanager.getplugin("capturemanager")
-    if capman is not None and capman._global_capturing is not None:
-        capman.read_global_capture()  # the template has it too, and reports it
+    own_capture(config)
     reporter = Reporter(config)
     config.pluginmanager.register(reporter, "dsession")
     companions.install_in_reporter(config)

@@ -6,8 +6,7 @@ A fork happens inside the innermost ``pytest_runtestloop``; the child returns fr
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from hasten.columns import Columns, marked_group
 from hasten.debug import Debugging, Terminal
 from hasten.division import Doubt
 from hasten.once import Once
+from hasten.output import Held, restart_capture
 from hasten.plugin import release_collector, shelter_objects, state
 
 
@@ -64,76 +64,6 @@ def _set_environment(workerinput: dict[str, Any]) -> None:
     if state.db is not None:
         state.db.identity(workerinput["workerid"])
     db_adapt.install()
-
-
-def restart_capture(config: pytest.Config, meanwhile: Callable[[], object] = lambda: None) -> None:
-    """New capture files: after a fork all processes would share one offset in the old ones.
-
-    meanwhile: what is to be done to standard output and error, which are nobody's at one moment.
-    """
-    capman = config.pluginmanager.getplugin("capturemanager")
-    if capman is None or capman._global_capturing is None:
-        return
-    suspended = not capman.is_globally_capturing() or getattr(capman._global_capturing, "_state", "") == "suspended"
-    out, err = capman.read_global_capture()
-    capman.stop_global_capturing()
-    meanwhile()
-    if config.getoption("capture", "fd") == "fd":
-        _quiet_stdout()
-    capman.start_global_capturing()
-    for name, text in (("out", out), ("err", err)):
-        one = getattr(capman._global_capturing, name)
-        if text and one is not None and hasattr(one, "tmpfile"):
-            one.tmpfile.write(text)
-    if suspended:
-        capman.suspend_global_capture()
-
-
-def _quiet_stdout() -> None:
-    """Outside of capture a worker's stdout leads nowhere: the reporter alone writes results."""
-    try:
-        sys.stdout.flush()
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, 1)
-        os.close(null)
-    except (OSError, ValueError):
-        pass
-
-
-class Held:
-    """While this process does what another one does too, what it writes leads nowhere."""
-
-    def __init__(self) -> None:
-        self.real: dict[int, int] = {}
-        split.flush()
-        null = os.open(os.devnull, os.O_WRONLY)
-        for fd in (1, 2):
-            try:
-                self.real[fd] = os.dup(fd)
-                os.dup2(null, fd)
-            except OSError:
-                pass  # closed by whoever started us
-        os.close(null)
-
-    def release(self, config: pytest.Config) -> None:
-        split.flush()
-        for fd, real in self.real.items():
-            os.dup2(real, fd)
-            os.close(real)
-        if 2 in self.real:
-            self._show_faults(config)
-        self.real.clear()
-
-    @staticmethod
-    def _show_faults(config: pytest.Config) -> None:
-        """pytest's faulthandler plugin has taken a duplicate of stderr meanwhile."""
-        try:
-            from _pytest.faulthandler import fault_handler_stderr_fd_key as key
-        except ImportError:
-            return
-        fd = config.stash.get(key, -1)
-        if fd >= 0:
-            os.dup2(2, fd, inheritable=False)
 
 
 def _mute_terminal(config: pytest.Config) -> None:
@@ -375,7 +305,7 @@ class Template:
         dict.update(workerinput, own)
         _set_environment(own)
         companions.reconnect(self.config)
-        restart_capture(self.config)
+        restart_capture(self.config, keep_text=slot == 0 and not state.late)  # the first test's, as plain pytest's
         self._own_basetemp(own)
         self.worker.attach(slot, segment_fd, plan_fd, limits)
         for fd in (segment_fd, plan_fd):

@@ -1,7 +1,8 @@
 """Finds out, before the first fork, what cannot be shared by forks: then workers start early, each for itself.
 
-Three things: a worker's identity was read as a value while it was not known yet; a connected socket, an epoll
-descriptor or an open SQLite file; a thread, or a library whose native threads do not survive a fork once used.
+Four things: a worker's identity was read as a value while it was not known yet; a connected socket, an epoll
+descriptor or an open SQLite file; a thread, or a library whose native threads do not survive a fork once used; a
+temporary folder, a port or a name that every worker would have made for itself (made.py).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from hasten.made import Made
 from hasten.plugin import state
 
 NAME = "PYTEST_XDIST_WORKER"
@@ -124,6 +126,7 @@ class Watch:
         self.issued: list[tuple[weakref.ref[Identity], str]] = []
         self.varying = frozenset(state.db.names if state.db else ())  # other variables that differ between workers
         self.sockets = _open_things()
+        self.made = Made(self.note)
         _active = self
         if type(os.environ) is _environ_class:
             os.environ.__class__ = _WatchedEnviron
@@ -131,6 +134,7 @@ class Watch:
     def stop(self) -> None:
         global _active
         _active = None
+        self.made.end()
         if type(os.environ) is _WatchedEnviron:
             os.environ.__class__ = _environ_class  # type: ignore[assignment]
 
@@ -196,10 +200,12 @@ class Watch:
 
     def before_split(self) -> str | None:
         """The reason not to fork the template off here, with the conftests imported, or None."""
+        self.made.left()
         return self.alarm or self._new_resource() or _threads()
 
     def before_fork(self) -> str | None:
         """The reason not to fork here, or None."""
+        self.made.left()
         if self.alarm is None:
             self.alarm = self._kept_identity() or self._new_resource() or _threads()
         return self.alarm

@@ -65,13 +65,29 @@ EARLY = {
          "def test_a(): loop.run_until_complete(asyncio.sleep(0))\ndef test_b(): loop.run_until_complete(asyncio.sleep(0))\n"},
         "an epoll descriptor was opened",
     ),
+    "a temporary folder at import": (
+        {"test_a.py": "import os, pytest, tempfile\nFOLDER = tempfile.mkdtemp()\n@pytest.mark.parametrize('i', range(4))\n"
+         "def test_a(i, worker_id):\n    open(os.path.join(FOLDER, worker_id), 'w').close()\n"
+         "    assert os.listdir(FOLDER) == [worker_id]\n"},
+        "a temporary file or folder is made at .*test_a.py:2",
+    ),
+    "a free port at import": (
+        {"test_a.py": "import pytest, socket\nwith socket.socket() as s:\n    s.bind(('127.0.0.1', 0))\n"
+         "    PORT = s.getsockname()[1]\n" + FOUR},
+        "a port is taken at .*test_a.py:3",
+    ),
+    "a name from the process's number": (
+        {"conftest.py": "import os\nNAME = f'db_{os.getpid()}'\n",
+         "test_a.py": "import conftest, os\n" + FOUR.replace(": pass", ": assert conftest.NAME == f'db_{os.getpid()}'")},
+        "the process's number is asked for at .*conftest.py:2",
+    ),
 }  # fmt: skip
 
 SHARED = {
     "role in configure": "def pytest_configure(config):\n    config.role = hasattr(config, 'workerinput')\n",
     "role at import of a test": "",
     "whole environment copied": "import os, subprocess\nCOPY = dict(os.environ)\n",
-    "listening socket": "import socket\nserver = socket.create_server(('127.0.0.1', 0))\n",
+    "a port of a library": "import _socket\nserver = _socket.socket()\nserver.bind(('127.0.0.1', 0))\nserver.listen()\n",
 }
 
 RANDOM = """

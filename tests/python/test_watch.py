@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import _socket
+import logging
 import os
 import socket
 import sqlite3
+import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,13 +67,15 @@ def test_copies_of_the_environment_are_none(own: Any) -> None:
     assert own.before_fork() is None
 
 
-def test_a_connected_socket_is_an_alarm_and_a_listening_one_is_none(own: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)):
-        assert own.before_fork() is None
-        pair = socket.socketpair()
-        assert "a connected socket" in own.before_fork()
-        for end in pair:
-            end.close()
+def test_a_connected_socket_is_an_alarm_and_a_library_s_listening_one_is_none(own: Any) -> None:
+    listening = _socket.socket()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    assert own.before_fork() is None
+    pair = socket.socketpair()
+    assert "a connected socket" in own.before_fork()
+    for end in (*pair, listening):
+        end.close()
 
 
 def test_an_sqlite_file_is_an_alarm_and_another_file_is_none(own: Any, tmp_path: Path) -> None:
@@ -102,3 +108,62 @@ def test_the_environment_is_as_before_when_it_stops(own: Any) -> None:
     own.stop()
     assert type(os.environ) is watch._environ_class
     assert type(os.environ["PYTEST_XDIST_WORKER"]) is str
+
+
+def test_a_temporary_folder_that_stays_is_an_alarm(own: Any) -> None:
+    with tempfile.TemporaryDirectory():
+        pass
+    assert own.before_fork() is None
+    folder = tempfile.mkdtemp()
+    line = sys._getframe().f_lineno - 1
+    assert own.before_fork() == f"a temporary file or folder is made at {__file__}:{line} before the workers are forked"
+    os.rmdir(folder)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: tempfile.mkstemp()[1], lambda: tempfile.NamedTemporaryFile(delete=False).name],  # noqa: SIM115
+)
+def test_a_temporary_file_that_stays_is_an_alarm(own: Any, make: Any) -> None:
+    with tempfile.NamedTemporaryFile(), tempfile.TemporaryFile():
+        pass
+    assert own.before_fork() is None
+    path = make()
+    assert "a temporary file or folder is made" in own.before_fork()
+    os.unlink(path)
+
+
+def test_a_port_that_was_looked_for_is_an_alarm(own: Any) -> None:
+    with socket.socket(socket.AF_UNIX) as local:
+        local.bind(f"\0hasten-test-{own.made.getpid()}")
+    assert own.before_fork() is None
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+    assert "a port is taken at" in own.before_fork()
+
+
+def test_a_name_from_the_process_s_number_is_an_alarm(own: Any) -> None:
+    logging.getLogger("a").debug("the standard library asks, too")
+    logging.LogRecord("a", 10, "f", 1, "m", (), None)
+    assert own.before_fork() is None
+    assert f"db_{os.getpid()}" == f"db_{own.made.getpid()}"
+    assert "the process's number is asked for at" in own.before_fork()
+
+
+def test_nothing_is_replaced_after_the_end(own: Any) -> None:
+    during = os.getpid, tempfile.mkdtemp, tempfile._mkstemp_inner, socket.socket.bind
+    own.stop()
+    after = os.getpid, tempfile.mkdtemp, tempfile._mkstemp_inner, socket.socket.bind
+    assert not set(map(id, during)) & set(map(id, after))
+    assert "bind" not in vars(socket.socket)
+    assert os.getpid.__class__ is len.__class__
+    assert during[0]() == os.getpid()
+    os.rmdir(during[1]())
+    assert own.alarm is None
+
+
+def test_a_class_that_keeps_the_function_calls_it_as_before(own: Any) -> None:
+    class Keeps:
+        number = os.getpid
+
+    assert Keeps().number() == own.made.getpid()

@@ -216,10 +216,10 @@ class Server:
 
 def serve(probe: Probe, session: pytest.Session) -> None:
     """Returns in children only; in this process it ends the process."""
-    from hasten import template  # here, so that children find it imported
+    from hasten import output  # here, so that children find it imported
     from hasten.isolate import state
 
-    probe.restart_capture, probe.watch = template.restart_capture, state.Watch
+    probe.restart_capture, probe.watch = output.restart_capture, state.Watch
     server = Server(socket.socket(fileno=probe.request["fd"]))
     threads = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     probe.seeds.before_fork()
