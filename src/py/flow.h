@@ -7,6 +7,8 @@
  *  - a branch taken: the arc from its line to the first other line that follows without another decision, if nothing
  *    between can raise (flow_trail); else together with the LINE event there (struct flow_pair);
  *  - a LINE event at a unit that is entered from one other line only: the arc from that line (unit.from);
+ *  - a LINE event at a unit from where another line follows without a decision, and nothing between can raise: the arc
+ *    to that line (flow_trail);
  *  - a LINE event at a unit where several ways meet, after one at the begin of a line that leads there without a
  *    decision, in the same frame and with no exception between: the arc between them (struct flow_pair);
  *  - an exception raised and handled, or not: the arc from the line that raised.

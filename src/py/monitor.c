@@ -286,6 +286,14 @@ static PyObject *on_enter(PyObject *const *args)
     return rest(known, args[0]);
 }
 
+static void prove_trail(const struct monitor_code *known, int32_t line, uint32_t at)
+{
+    const int32_t to = line ? flow_trail(known->flow, line, at) : FLOW_NO_LINE;
+
+    if (to != FLOW_NO_LINE)
+        prove(line, to, known->file);
+}
+
 /* Whether this LINE event is needed again. */
 static bool reach(const struct monitor_code *known, uint32_t at, int32_t line)
 {
@@ -295,6 +303,7 @@ static bool reach(const struct monitor_code *known, uint32_t at, int32_t line)
         prove(line, line, known->file);
         if (unit->from)
             prove(unit->from, line, known->file);
+        prove_trail(known, line, at);
         unit->state |= FLOW_SEEN;
     }
     return unit->state & FLOW_PAIRED && flow_reached(known->flow, at, compat_frame(), prove, known->file);
@@ -317,14 +326,6 @@ static PyObject *on_line(PyObject *const *args)
             return Py_NewRef(Py_None);
     }
     return done_with(known, args[0]);
-}
-
-static void prove_trail(const struct monitor_code *known, int32_t line, uint32_t at)
-{
-    const int32_t to = line ? flow_trail(known->flow, line, at) : FLOW_NO_LINE;
-
-    if (to != FLOW_NO_LINE)
-        prove(line, to, known->file);
 }
 
 /* (code, offset, destination): BRANCH of 3.12 and 3.13, BRANCH_LEFT and BRANCH_RIGHT of later ones */
