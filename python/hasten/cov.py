@@ -142,6 +142,8 @@ class Controller:
             self.monitor.start(self.cov, self.contexts)
         else:
             self.cov.config.core = self.cov.config.core or "ctrace"
+            if state.hits >= 0:
+                importlib.import_module("hasten._native").hits_elsewhere(state.hits)
             self.cov.start()
         self.for_subprocesses = set(os.environ) - before
         self._keep_own_exit(leave)

@@ -31,6 +31,7 @@ class State:
     start_tool: int = -1
     tracer: Tracer | None = None
     contexts: str = ""
+    key: int = 0  # of what is to be measured
 
 
 state = State()
@@ -138,7 +139,7 @@ class Tracer:
 def _memory() -> int:
     """The descriptor of the memory that the processes of this run share."""
     if process.hits < 0:
-        process.hits = _native.monitor_create()
+        process.hits = _native.hits_create()
         os.set_inheritable(process.hits, False)
     return process.hits
 
@@ -175,7 +176,9 @@ def _open(tracer: Tracer) -> None:
         "start_events": events.PY_START,
         "no_events": 0,
     }
-    calls = _native.monitor_open(_memory(), branch, CONTEXTS.get(state.contexts, 1), dict(opcode.opmap), names)
+    calls = _native.monitor_open(
+        _memory(), branch, CONTEXTS.get(state.contexts, 1), state.key, dict(opcode.opmap), names
+    )
     register = functools.partial(monitoring.register_callback, state.tool)
     register(events.PY_START, calls["start"])
     register(events.LINE, calls["line"])
@@ -199,12 +202,21 @@ def start(cov: Any, contexts: str = "") -> None:
 
     control_module: Any = control
     state.contexts = contexts
+    state.key = _key(cov.config, contexts)
     own = control_module.Core
     control_module.Core = Core
     try:
         cov.start()
     finally:
         control_module.Core = own
+
+
+def _key(config: Any, contexts: str) -> int:
+    """Runs of the same number can be one: --resume."""
+    names = ("source", "source_pkgs", "source_dirs", "run_include", "run_omit", "branch", "context")
+    asked = [repr(getattr(config, name, None)) for name in names]
+    said = repr((asked, contexts, sys.version_info[:2], os.getcwd()))
+    return int.from_bytes(hashlib.blake2b(said.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
 def switch(name: str) -> None:

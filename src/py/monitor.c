@@ -451,16 +451,6 @@ static void after_fork_in_child(void)
     record_context(&st.sink, st.sink.context); /* pieces of the parent's block stay the parent's */
 }
 
-static PyObject *native_monitor_create(PyObject *self, PyObject *unused)
-{
-    struct err err = {0};
-    const int fd = hits_create(&err);
-
-    (void)self;
-    (void)unused;
-    return fd < 0 ? compat_raise(PyExc_OSError, &err) : PyLong_FromLong(fd);
-}
-
 static int take_names(PyObject *names)
 {
     static const char *const keys[] = {"decide",       "disable",    "set_local_events", "tool",
@@ -472,8 +462,8 @@ static int take_names(PyObject *names)
 }
 
 /*
- * monitor_open(fd, branch, contexts, opmap, names): attaches to the memory and makes the callbacks.
- * names: what take_names wants. Answers a dict of callbacks.
+ * monitor_open(fd, branch, contexts, key, opmap, names): attaches to the memory and makes the callbacks.
+ * key: struct hits_head's. names: what take_names wants. Answers a dict of callbacks.
  */
 static PyObject *native_monitor_open(PyObject *self, PyObject *args)
 {
@@ -481,12 +471,13 @@ static PyObject *native_monitor_open(PyObject *self, PyObject *args)
     struct err err = {0};
     PyObject *opmap;
     PyObject *names;
+    unsigned long long key;
     int branch;
     int contexts;
     int fd;
 
     (void)self;
-    if (!PyArg_ParseTuple(args, "ipiO!O!", &fd, &branch, &contexts, &PyDict_Type, &opmap, &PyDict_Type, &names))
+    if (!PyArg_ParseTuple(args, "ipiKO!O!", &fd, &branch, &contexts, &key, &PyDict_Type, &opmap, &PyDict_Type, &names))
         return NULL;
     if (flow_init(opmap) < 0 || take_names(names) < 0)
         return NULL;
@@ -505,6 +496,8 @@ static PyObject *native_monitor_open(PyObject *self, PyObject *args)
     st.contexts = (enum hits_contexts)contexts;
     atomic_store(&st.sink.hits.head->branch, (uint32_t)branch);
     atomic_store(&st.sink.hits.head->by_context, (uint32_t)contexts);
+    atomic_store(&st.sink.hits.head->key, key);
+    atomic_store(&st.sink.hits.head->user, HITS_USED);
     record_context(&st.sink, contexts ? hits_context(&st.sink.hits, "", 0) : HITS_NONE);
     st.session++;
     st.n_asleep = 0;
@@ -570,10 +563,9 @@ static PyObject *native_monitor_close(PyObject *self, PyObject *unused)
 }
 
 PyMethodDef monitor_methods[] = {
-    {"monitor_create", native_monitor_create, METH_NOARGS,
-     "monitor_create() -> int\n\nA descriptor of new memory for what runs. OSError."},
     {"monitor_open", native_monitor_open, METH_VARARGS,
-     "monitor_open(fd, branch, contexts, opmap, names) -> dict\n\nCallbacks for sys.monitoring. OSError, KeyError."},
+     "monitor_open(fd, branch, contexts, key, opmap, names) -> dict\n\nCallbacks for sys.monitoring. OSError, "
+     "KeyError."},
     {"monitor_switch", native_monitor_switch, METH_O,
      "monitor_switch(name)\n\nWhat runs from now on belongs to that context."},
     {"monitor_pause", native_monitor_pause, METH_O, "monitor_pause(truth)\n\nNothing is recorded meanwhile."},

@@ -20,6 +20,7 @@ extern PyMethodDef journal_methods[];     /* tail.c: the reporter reads the jour
 extern PyMethodDef terminal_methods[];    /* terminal.c: a worker borrows the terminal */
 extern PyMethodDef passed_methods[];      /* passed.c: tests that passed and have nothing to say */
 extern PyMethodDef collector_methods[];   /* collector.c: what was there before the fork stays out of gc */
+extern PyMethodDef memory_methods[];      /* memory.c: the memory of a run's coverage */
 extern PyMethodDef monitor_methods[];     /* monitor.c: coverage by events of sys.monitoring */
 extern PyMethodDef covered_methods[];     /* covered.c: what it collected, for coverage.py */
 extern PyMethodDef collect_methods[];     /* collect.c: caches and items of collection */

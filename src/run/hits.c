@@ -2,7 +2,9 @@
 
 #include "os/shm.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -12,14 +14,28 @@
 #define FIELD 21
 #define MASK ((1u << FIELD) - 1)
 
+#define BACKED_AT_ONCE (1u << 20)
+
 static void *at(const struct hits *hits, uint64_t offset)
 {
     return (char *)hits->head + offset;
 }
 
+/* A file without a name; -errno where the disk has no such thing, or no room. */
+static int make_file_on_disk(void)
+{
+    const int fd = open(".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+    int code = fd < 0 ? -errno : ftruncate(fd, (off_t)HITS_CORE) != 0 ? -errno : shm_extend(fd, 0, BACKED_AT_ONCE);
+
+    if (code < 0 && fd >= 0)
+        close(fd);
+    return code < 0 ? code : fd;
+}
+
 int hits_create(struct err *err)
 {
-    const int fd = shm_create("hasten-hits", HITS_CORE);
+    const int on_disk = make_file_on_disk();
+    const int fd = on_disk >= 0 ? on_disk : shm_create("hasten-hits", HITS_CORE);
     struct hits hits = {0};
 
     if (fd < 0)
@@ -32,6 +48,10 @@ int hits_create(struct err *err)
     hits.head = head;
     memcpy(hits.head->magic, HITS_MAGIC, sizeof hits.head->magic);
     atomic_store(&hits.head->used, (sizeof(struct hits_head) + 63) & ~63ull);
+    if (on_disk >= 0) {
+        atomic_store(&hits.head->on_disk, 1);
+        atomic_store(&hits.head->backed, BACKED_AT_ONCE);
+    }
     munmap(head, sizeof(struct hits_head));
     return fd;
 }
@@ -53,6 +73,13 @@ int hits_attach(struct hits *hits, int fd, struct err *err)
         return 0;
     hits_detach(hits);
     return err_set(err, "that is not coverage's memory");
+}
+
+bool hits_is_used(int fd)
+{
+    uint32_t user;
+
+    return pread(fd, &user, sizeof user, offsetof(struct hits_head, user)) == sizeof user && user == HITS_USED;
 }
 
 void hits_detach(struct hits *hits)
@@ -87,12 +114,27 @@ void hits_lose(struct hits *hits)
     atomic_fetch_add_explicit(&hits->head->n_lost, 1, memory_order_relaxed);
 }
 
+/* Writing where a disk is full would end the process. */
+static bool back(struct hits *hits, uint64_t end)
+{
+    uint64_t backed = atomic_load(&hits->head->backed);
+
+    if (!atomic_load(&hits->head->on_disk) || end <= backed)
+        return true;
+    end = (end + BACKED_AT_ONCE - 1) & ~(uint64_t)(BACKED_AT_ONCE - 1);
+    if (shm_extend(hits->fd, backed, end - backed) < 0)
+        return false;
+    while (backed < end && !atomic_compare_exchange_weak(&hits->head->backed, &backed, end))
+        ;
+    return true;
+}
+
 /* Zero bytes of the core, 0: no room. What is never published is lost with its owner, a few bytes. */
 static uint64_t take(struct hits *hits, size_t size)
 {
     const uint64_t offset = atomic_fetch_add(&hits->head->used, (size + 7) & ~7ull);
 
-    if (offset + size <= HITS_CORE)
+    if (offset + size <= HITS_CORE && back(hits, offset + size))
         return offset;
     hits_lose(hits);
     return 0;

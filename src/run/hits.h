@@ -1,7 +1,8 @@
 /*
  * hits.h - which lines and arcs of which files ran, and in which context: memory that all processes of a run share.
  *
- * A memory file, sparse: what is not written costs nothing.
+ * A sparse file: what is not written costs nothing. It has no name at first; hits_keep() (run/hitkeep.h) gives it one, so
+ * that --resume finds what a run had measured that did not come to its end.
  *
  *      0          struct hits_head           with the heads of 8192 chains of files
  *      .          files, names of contexts   handed out upwards by `used`, in any order, never moved or freed
@@ -23,13 +24,19 @@
 
 #include <stdatomic.h>
 
-#define HITS_MAGIC "hshits01"
+#define HITS_MAGIC "hshits02"
 #define HITS_CORE (1ull << 30)
 #define HITS_BLOCK (1u << 20)
 #define HITS_CHAINS 8192u
 #define HITS_PIECE_BITS 256u
 #define HITS_MOST_LINES (1 << 20) /* of a file; arcs name lines in 21 bits */
 #define HITS_NONE UINT32_MAX
+
+enum hits_user {
+    HITS_UNUSED,
+    HITS_USED,     /* it is collected into */
+    HITS_ELSEWHERE /* coverage is measured, by somebody who does not write here */
+};
 
 enum hits_contexts {
     HITS_NO_CONTEXTS,
@@ -47,6 +54,10 @@ struct hits_head {
     _Atomic uint64_t contexts;            /* offset of the newest struct hits_context, 0: none */
     _Atomic uint32_t branch;              /* arcs are collected */
     _Atomic uint32_t by_context;          /* enum hits_contexts */
+    _Atomic uint32_t user;                /* enum hits_user */
+    _Atomic uint32_t on_disk;             /* it may be full: room is asked for before it is written to */
+    _Atomic uint64_t backed;              /* on a disk: bytes of the core that there is room for */
+    _Atomic uint64_t key;                 /* of what is asked to be measured: equal in runs that can be one */
     _Atomic uint64_t chains[HITS_CHAINS]; /* offset of the newest struct hits_file, 0: none */
 };
 
@@ -91,10 +102,11 @@ struct hits {
     uint32_t n_full;
 };
 
-/* A new memory: its descriptor (owned by the caller) or -1 with err. */
+/* A new memory, in a file of the working directory's disk where that can be: its descriptor (owned by the caller) or -1. */
 int hits_create(struct err *err);
 int hits_attach(struct hits *hits, int fd, struct err *err); /* takes a duplicate of fd */
 void hits_detach(struct hits *hits);
+bool hits_is_used(int fd);           /* it is collected into */
 void hits_forked(struct hits *hits); /* in the child, before anything else: the block stays its parent's */
 
 /*

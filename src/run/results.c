@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/trace.h"
+#include "run/hitkeep.h"
 #include "store/runs.h"
 
 #include <errno.h>
@@ -28,6 +29,16 @@ static void add_header(struct run *run)
     str_release(&text);
 }
 
+/* What is measured lies beside the journal from now on: nobody needs to be alive for that. */
+static void keep_hits(struct run *run)
+{
+    if (run->hits_fd < 0 || !run->journal_path[0] || !hits_is_used(run->hits_fd) ||
+        !hitkeep_path(run->journal_path, run->hits_path, sizeof run->hits_path))
+        return;
+    if (hitkeep_link(run->hits_fd, run->hits_path) < 0)
+        run->hits_path[0] = '\0'; /* --resume will say so */
+}
+
 int results_open(struct run *run, struct err *err)
 {
     char folder[4200];
@@ -44,6 +55,7 @@ int results_open(struct run *run, struct err *err)
     run->has_journal = true;
     if (run->journal.in_memory)
         run->journal_path[0] = '\0';
+    keep_hits(run);
     add_header(run);
     remember_open(run);
     run->n_workers = remember_workers(run);

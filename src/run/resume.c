@@ -4,6 +4,7 @@
  */
 #include "run/state.h"
 
+#include "run/hitkeep.h"
 #include "store/runs.h"
 
 #include <fcntl.h>
@@ -109,6 +110,34 @@ static int read_old(struct run *run, int fd, struct old *old, struct err *err)
     return got < 0 ? -1 : 0;
 }
 
+/* The report on coverage is of the whole, or says that it is not. */
+static void take_up_hits(struct run *run, const char *journal)
+{
+    struct hitkeep_merge merge;
+    char old[4600];
+    const char *rest = "coverage is that of the tests that are run now";
+
+    switch (hitkeep_take_up(run->hits_fd, journal, &merge)) {
+    case HITKEEP_NOT_MEASURED:
+        break;
+    case HITKEEP_NOT_KEPT:
+        launch_note(run, "hasten: what the interrupted run measured was not kept: %s", rest);
+        break;
+    case HITKEEP_OTHER:
+        launch_note(run, "hasten: the interrupted run measured with other settings: %s", rest);
+        break;
+    case HITKEEP_MERGED:
+        if (merge.n_changed)
+            launch_note(run, "hasten: what the interrupted run measured in %s%s is left out: changed since",
+                        merge.changed, merge.n_changed > 1 ? " and other files" : "");
+        else
+            launch_note(run, "hasten: coverage includes what the interrupted run measured");
+        if (run->hits_path[0] && hitkeep_path(journal, old, sizeof old))
+            unlink(old); /* this run's own has all of it now */
+        break;
+    }
+}
+
 int results_resume(struct run *run, struct err *err)
 {
     struct old old = {0};
@@ -133,6 +162,8 @@ int results_resume(struct run *run, struct err *err)
         launch_note(run, "hasten: %s; what it holds is used up to there", err->text);
     launch_note(run, "hasten: resumed: %u tests have their results from the interrupted run, %u are run now",
                 old.n_taken, results_missing(run));
+    if (old.n_taken)
+        take_up_hits(run, path);
     free(old.blob);
     free(old.now);
     if (fd >= 0)

@@ -296,6 +296,8 @@ void run_release(struct run *run)
     run_close_fd(&run->segment_fd);
     run_close_fd(&run->inputs_fd);
     run_close_fd(&run->hits_fd);
+    if (run->hits_path[0] && !results_missing(run))
+        unlink(run->hits_path); /* the run is whole */
     run_close_fd(&run->table_fd);
     run_close_fd(&run->catalog_fd);
     run_close_fd(&run->pty);

@@ -116,7 +116,8 @@ struct run {
     struct segment segment;
     int segment_fd;
     int inputs_fd;
-    int hits_fd; /* hits.h; -1: none could be made */
+    int hits_fd;          /* hits.h; -1: none could be made */
+    char hits_path[4600]; /* where that is kept; "": nowhere */
     struct plan_table table;
     int table_fd;
     int catalog_fd;

@@ -93,18 +93,27 @@ bool runs_newest(const char *folder, const char *except, char *path, size_t size
     return found;
 }
 
+static void remove_file(const char *folder, const char *name, size_t size, const char *ending)
+{
+    char path[4400];
+
+    snprintf(path, sizeof path, "%.4200s/%.*s%s", folder, (int)size, name, ending);
+    unlink(path);
+}
+
 void runs_prune(const char *folder)
 {
     size_t n;
     struct run_name *runs = list(folder, &n);
 
-    for (size_t i = RUNS_KEPT; i < n; i++) {
-        char path[4400];
+    for (size_t i = 1; i < n; i++) {
+        const size_t stem = strlen(runs[i].name) - strlen(".journal");
 
         if (kill(runs[i].pid, 0) == 0) /* perhaps it still writes; and if the pid is somebody else's, later will do */
             continue;
-        snprintf(path, sizeof path, "%.4200s/%s", folder, runs[i].name);
-        unlink(path);
+        remove_file(folder, runs[i].name, stem, ".hits");
+        if (i >= RUNS_KEPT)
+            remove_file(folder, runs[i].name, stem, ".journal");
     }
     free(runs);
 }

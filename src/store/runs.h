@@ -16,7 +16,10 @@ bool runs_make_folder(const char *rootdir, char *path, size_t size);
 /* The newest journal in folder but `except` (a path, or ""); false when there is none. */
 bool runs_newest(const char *folder, const char *except, char *path, size_t size);
 
-/* Removes the oldest journals beyond RUNS_KEPT, except those whose supervisor still runs. */
+/*
+ * Removes the oldest journals beyond RUNS_KEPT, and <the same>.hits (run/hitkeep.h) of all but the newest; nothing of
+ * those whose supervisor still runs.
+ */
 void runs_prune(const char *folder);
 
 #endif
