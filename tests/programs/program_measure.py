@@ -10,6 +10,7 @@ import io
 import json
 import marshal
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -24,6 +25,7 @@ from coverage.jsonreport import JsonReporter
 from hasten import monitor
 
 KEYS = ("executed_lines", "missing_lines", "excluded_lines", "executed_branches", "missing_branches")
+LONGEST = 5.0  # seconds of CPU for one report
 DEFAULTS: dict[str, Any] = {"config_file": False, "data_file": None}
 
 
@@ -50,13 +52,25 @@ def by_hasten(cov: coverage.Coverage) -> Iterator[None]:
 COLLECTORS = {"ctrace": by_ctrace, "hasten": by_hasten}
 
 
+class NeverEndingError(Exception):
+    """coverage.py's parser of some nested `with` statements (7.17.3)."""
+
+
+def never_ends(_signal: int, _frame: object) -> None:
+    raise NeverEndingError
+
+
 def report(cov: coverage.Coverage) -> dict[str, set[Any]]:
     out = io.StringIO()
+    signal.signal(signal.SIGVTALRM, never_ends)
+    signal.setitimer(signal.ITIMER_VIRTUAL, LONGEST)
     try:
         JsonReporter(cov).report(None, out)
         (found,) = json.loads(out.getvalue())["files"].values()
-    except AssertionError as error:  # coverage.py cannot report on some programs, whoever measured them
+    except (AssertionError, NeverEndingError) as error:  # on some programs it cannot report, whoever measured them
         found = {"executed_lines": [repr(error)]}
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
     return {key: {tuple(one) if isinstance(one, list) else one for one in found.get(key, ())} for key in KEYS}
 
 
