@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Coverage over the open corpus: hasten's beside coverage.py's own, what it says and what it costs.
 
+    covering.py matrix [NAMES] [--python PY ...]      compare, on every CPython there is: results/covering_equal.jsonl
     covering.py compare [NAMES] [-n 1,2,8] [--kill]   coverage's json report, lines and branches, beside its C tracer's
     covering.py contexts [NAMES] [-n 2]               lines of each test's phases, beside its C tracer's
     covering.py time [NAMES] [--pairs 5] [-n 2]       interleaved; appended to results/covering.jsonl
 
-The corpus must have been prepared with hasten (`corpus.py prepare --hasten .`). coverage and pytest-cov are put beside
-it, for these runs only.
+matrix prepares the corpus for each CPython by itself (CFLAGS may name headers); for the others it must have been
+prepared with hasten (`corpus.py prepare --hasten .`). coverage and pytest-cov are put beside it, for these runs only.
 """
 
 import argparse
@@ -17,21 +18,28 @@ import sys
 import tempfile
 
 import ab
+import matrix
 import measure
 import runner
 import suites
 
-REQUIREMENTS = ("coverage==7.17.3", "pytest-cov==7.1.0", "slipcover==1.1.0")
+REQUIREMENTS = ("coverage==7.17.3", "pytest-cov==7.1.0")
+SLIPCOVER = ("slipcover==1.1.0", "tabulate==0.10.0")  # has no releases for the newest CPython
 PARTS = ("executed_lines", "missing_lines", "excluded_lines", "executed_branches", "missing_branches")
 PACKAGES = {"starlette": "starlette", "sqlparse": "sqlparse", "jsonschema": "jsonschema", "beautifulsoup4": "bs4",
             "more_itertools": "more_itertools"}  # fmt: skip
+# Of two workers, the one that has run half of its half first dies.
 KILLER = """import os, signal, pytest
 ran = 0
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item):
     global ran
     ran += 1
-    if ran == 20 and os.environ.get("PYTEST_XDIST_WORKER") == "gw0":
+    if ran == max(1, len(item.session.items) // 4) and "PYTEST_XDIST_WORKER" in os.environ:
+        try:
+            open(os.environ["HASTEN_BENCH_KILLED"], "x").close()
+        except FileExistsError:
+            return
         os.kill(os.getpid(), signal.SIGKILL)
 """
 BY_CONFIGURATION = ("pluggy", "flask")  # its warnings are errors, and a source beside its `include` is warned of
@@ -40,18 +48,25 @@ RESULTS = suites.HERE / "results" / "covering.jsonl"
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=("compare", "contexts", "time"))
+    parser.add_argument("verb", choices=VERBS)
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--cache", default=suites.DEFAULT_CACHE)
     parser.add_argument("-n", default="", help="numbers of workers, with commas")
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--kill", action="store_true", help="a worker is killed at the end of its twentieth test")
+    parser.add_argument("--kill", action="store_true", help="once more with two workers, one of them killed half-way")
+    parser.add_argument("--quick", action="store_true", help="lines, without branches, with two workers only")
+    parser.add_argument("--save", metavar="FILE", help="compare: a line of JSON for each run is appended")
+    parser.add_argument("--python", nargs="+", metavar="PY", default=[], help="matrix: else those in PATH and of pyenv")
+    parser.add_argument("--ready", action="store_true", help="matrix: everything is prepared and up to date")
     options = parser.parse_args()
+    return matrix.run(options) if options.verb == "matrix" else over_suites(options)
+
+
+def over_suites(options):
     cache = suites.Cache(options.cache)
-    libraries = cache.root / "coverage"
-    with suites.Stamp(libraries, [*REQUIREMENTS, sys.version]) as stamp:
-        if stamp.stale:
-            suites.install_libraries(cache, libraries, REQUIREMENTS)
+    libraries = library(cache, "coverage", REQUIREMENTS)
+    if options.verb == "time":
+        library(cache, "slipcover", SLIPCOVER)
     (libraries / "kill_worker.py").write_text(KILLER)
     chosen = [
         suite for suite in suites.load(options.names) if options.names or (suite.timed and suite.name != "pytest")
@@ -60,6 +75,15 @@ def main():
     if bad:
         print("different:", ", ".join(bad))
     return 1 if bad else 0
+
+
+def library(cache, name, requirements):
+    """A folder with these distributions alone: each suite has a pytest of its own."""
+    folder = cache.root / name
+    with suites.Stamp(folder, [*requirements, sys.version]) as stamp:
+        if stamp.stale:
+            suites.install_libraries(cache, folder, ["--no-deps", *requirements])
+    return folder
 
 
 class Case:
@@ -85,12 +109,20 @@ class Case:
         with tempfile.TemporaryDirectory(prefix="hc-") as tmp:
             env = runner.environment(self.cache, self.suite, "plain" if kind == "slipcover" else kind, tmp, seed)
             env["PYTHONPATH"] += f":{self.libraries}"
+            if kind == "slipcover":
+                env["PYTHONPATH"] += f":{self.cache.root / 'slipcover'}"
             env["COVERAGE_FILE"] = str(data)
+            env["HASTEN_BENCH_KILLED"] = str(self.killed)
             if core:
                 env["COVERAGE_CORE"] = core
             runner.forget_state(self.cache, self.suite, history=False)
             argv += ["-p", "no:cacheprovider", *self.suite.args, *arguments, *self.suite.tests]
             return measure.run(argv, self.cache.source(self.suite), env, str(self.folder / "output"))
+
+    @property
+    def killed(self):
+        """There when the last run that was to lose a worker has lost it."""
+        return self.folder / "killed"
 
     def data(self, name):
         return self.folder / f"{name}.data"
@@ -135,35 +167,71 @@ def differences(reference, other):
     return found
 
 
-def varying(case, branch, reference):
-    """What differs between runs of coverage.py itself: a second one, and others in other orders of the tests."""
+def varying(case, branch, reference, wanted):
+    """Of the differences wanted, those between runs of coverage.py itself: a second one, then other orders of tests."""
     found = set()
     for order, seed in (("plain", 1), ("reverse", 1), ("shuffle", 1), ("shuffle", 2), ("shuffle", 3), ("shuffle", 4)):
+        if wanted <= found:
+            break
         case.run(order, 1, case.covered(branch), "ctrace", "again", seed)
         found |= differences(reference, case.report("again"))
-    return found
+    return wanted & found
 
 
 def compare(case, options):
     """Whether all reports are equal, but for what differs between runs of coverage.py itself."""
     good = True
+    kinds = {}
     for branch in (False, True):
         found = case.run("plain", 1, case.covered(branch), "ctrace", "plain")
         reference = case.report("plain")
-        n_lines = sum(len(file["executed_lines"]) for file in reference.values())
-        for workers in [int(n) for n in (options.n or "1,2,8").split(",")]:
-            killed = ["-p", "kill_worker"] if options.kill else []
-            own = case.run("hasten", workers, [*case.covered(branch), *killed], name="hasten")
-            differ = differences(reference, case.report("hasten"))
-            known = differ & varying(case, branch, reference) if differ else set()
-            good = good and differ == known
-            print(
-                f"{case.suite.name:15} {'branches' if branch else 'lines':8} -n {workers}  {len(reference)} files, "
-                f"{n_lines} lines: {'same' if differ == known else 'DIFFERENT'}, {len(known)} by order of the tests  "
-                f"(status {found.status} and {own.status})",
-                *map(str, sorted(differ - known)[:10]), sep="\n    ", flush=True,
-            )  # fmt: skip
+        kind = "branches" if any("executed_branches" in file for file in reference.values()) else "lines"
+        if kind in kinds:
+            continue  # the suite's own configuration asks for branches
+        kinds[kind] = reference
+        runs = [(int(n), False) for n in (options.n or "1,2,8").split(",")] + [(2, True)] * options.kill
+        if options.quick and kind == "lines":
+            runs = [(2, False)]
+        for workers, kill in runs:
+            row = compared(case, branch, reference, workers, kill)
+            row |= {"kind": kind, "reference_status": found.status, "python": sys.version.split()[0]}
+            good = good and not row["different"]
+            show(row)
+            if options.save:
+                with open(options.save, "a", encoding="utf-8") as file:
+                    file.write(json.dumps(row) + "\n")
     return good
+
+
+def compared(case, branch, reference, workers, kill):
+    """One run of hasten beside the reference."""
+    case.killed.unlink(missing_ok=True)
+    killer = ["-p", "kill_worker"] if kill else []
+    own = case.run("hasten", workers, [*case.covered(branch), *killer], name="hasten")
+    differ = differences(reference, case.report("hasten"))
+    known = varying(case, branch, reference, differ)
+    return {
+        "suite": case.suite.requirement,
+        "workers": workers,
+        "killed": case.killed.exists(),
+        "kill": kill,
+        "status": own.status,
+        "files": len(reference),
+        "lines": sum(len(file["executed_lines"]) for file in reference.values()),
+        "branches": sum(len(file.get("executed_branches", ())) for file in reference.values()),
+        "different": sorted(map(str, differ - known)),
+        "by_order": sorted(map(str, known)),
+    }
+
+
+def show(row):
+    how = f"-n {row['workers']}" + (", one killed" if row["killed"] else ", NOT KILLED" if row["kill"] else "")
+    print(
+        f"{row['suite']:22} {row['kind']:8} {how:16} {row['files']} files, {row['lines']} lines, {row['branches']} "
+        f"branches: {'DIFFERENT' if row['different'] else 'same'}, {len(row['by_order'])} by order of the tests  "
+        f"(status {row['reference_status']} and {row['status']})",
+        *row["different"][:10], sep="\n    ", flush=True,
+    )  # fmt: skip
 
 
 def by_context(path):
@@ -235,7 +303,7 @@ def timed(case, options):
     return True
 
 
-VERBS = {"compare": compare, "contexts": contexts, "time": timed}
+VERBS = {"matrix": None, "compare": compare, "contexts": contexts, "time": timed}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -224,8 +224,15 @@ def _normalised(name):
 
 
 def _make_environment(path, with_pip):
-    if not (path / "bin" / "python").exists():
+    if (path / "bin" / "python").exists():
+        return
+    try:
         venv.create(path, symlinks=True, with_pip=with_pip)
+    except subprocess.CalledProcessError:  # a CPython without ensurepip's wheels, as Debian's: pip of this environment
+        shutil.rmtree(path)
+        venv.create(path, symlinks=True)
+        argv = [sys.executable, "-m", "pip", "--python", str(path / "bin" / "python"), "install", "-q", "pip"]
+        subprocess.run(argv, check=True)
 
 
 def _pip(cache, command, *arguments, python=None):
