@@ -16,6 +16,8 @@ static const struct cmd commands[] = {
     {"imports", "what imports cost and what would be saved: hasten imports MODULE | --collect | --plugins | -- COMMAND",
      cmd_imports, false},
     {"isolate", "which test makes another one fail: hasten isolate NODEID [pytest arguments]", cmd_isolate, false},
+    {"doctor", "where a suite's time goes, and what each change would save: hasten doctor [pytest arguments]",
+     cmd_doctor, false},
     {"engine", "", cmd_engine, true},
 };
 

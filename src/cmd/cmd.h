@@ -24,6 +24,7 @@ int cmd_flaky(int argc, char **argv);
 int cmd_db(int argc, char **argv);
 int cmd_imports(int argc, char **argv);
 int cmd_isolate(int argc, char **argv);
+int cmd_doctor(int argc, char **argv);
 int cmd_engine(int argc, char **argv); /* the supervisor of `pytest --hasten` */
 
 #endif

@@ -1,0 +1,43 @@
+"""Fixtures that are made too often, or for nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hasten.doctor.advice import Candidate, Facts, Note
+from hasten.doctor.suite import Variant
+
+
+def find(facts: Facts) -> Iterator[Candidate | Note]:
+    for fixture in sorted(facts.seen["fixtures"], key=lambda f: -f["setup_s"] - f["teardown_s"]):
+        seconds = fixture["setup_s"] + fixture["teardown_s"]
+        if seconds < facts.floor_s or not facts.own(fixture["place"]):
+            continue
+        place = facts.short(fixture["place"])
+        name = fixture["name"]
+        unused = facts.seen["unused"].get(name, [])
+        if unused:
+            yield Candidate(
+                f"unused fixture {name} {place}",
+                f"fixture {name} ({place}) is made for {len(unused)} tests that never look at it",
+                "take the argument out of these tests",
+                Variant(simulate={"unused": {name: unused}}),
+                details=unused[:3],
+            )
+        if (
+            fixture["scope"] in ("function", "class", "module", "package")
+            and fixture["n"] > 1
+            and not fixture["params"]
+        ):
+            yield Candidate(
+                f"fixture scope {name} {place}",
+                f"fixture {name} ({place}) is made {fixture['n']} times, once for each {fixture['scope']}",
+                'scope="session", if what tests do to it does not matter to others',
+                Variant(simulate={"scopes": {fixture["place"]: "session"}}),
+                must_hold_reversed=True,
+            )
+        if fixture["teardown_s"] >= max(facts.floor_s, fixture["setup_s"]):
+            yield Note(
+                f"teardown {name}",
+                f"the teardown of fixture {name} ({place}) takes {fixture['teardown_s']:.2f} s in {fixture['n']} calls",
+            )

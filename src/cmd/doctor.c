@@ -1,0 +1,86 @@
+/* doctor.c - `hasten doctor`: where a suite's time goes, and what each change would save. The package measures. */
+#include "cmd/cmd.h"
+
+#include "cmd/package.h"
+#include "cmd/python.h"
+
+#include <stdio.h>
+
+struct doctor_args {
+    uint32_t pairs;
+    uint64_t within_ns;
+    const char *n;
+    const char *python;
+    bool fix;
+    bool no_orders;
+    bool json;
+    const char *budget;
+    bool help;
+};
+
+static const struct opt options[] = {
+    {OPT_HEADING, .help = "How to measure"},
+    {OPT_U32, 0, "pairs", "N", "runs with and without each change, in turn (5)", offsetof(struct doctor_args, pairs),
+     NULL, false},
+    {OPT_SECONDS, 0, "within", "TIME", "begin no further round of runs after this time; three are always made (10m)",
+     offsetof(struct doctor_args, within_ns), NULL, false},
+    {OPT_TEXT, 'n', "numprocesses", "N", "workers of the parallel run that is tried (default: auto)",
+     offsetof(struct doctor_args, n), NULL, false},
+    {OPT_FLAG, 0, "no-orders", NULL, "do not run the tests in another order to find those that depend on it",
+     offsetof(struct doctor_args, no_orders), NULL, false},
+    {OPT_TEXT, 0, "python", "PATH", "the interpreter that runs the suite (default: the one beside hasten)",
+     offsetof(struct doctor_args, python), NULL, false},
+    {OPT_HEADING, .help = "What to do"},
+    {OPT_FLAG, 0, "fix", NULL,
+     "make the safe changes in pyproject.toml or pytest.ini, one at a time; each is kept if the outcomes are the same "
+     "and time is saved",
+     offsetof(struct doctor_args, fix), NULL, false},
+    {OPT_FLAG, 0, "json", NULL, "everything, as JSON", offsetof(struct doctor_args, json), NULL, false},
+    {OPT_TEXT, 0, "budget", "TIME", "exit status 1 when more than that could be saved, as in 500ms",
+     offsetof(struct doctor_args, budget), NULL, false},
+    {OPT_FLAG, 'h', "help", NULL, "this text", offsetof(struct doctor_args, help), NULL, false},
+};
+
+static const struct opt_table table = {options, HS_COUNT(options), "svqxlVd"};
+
+static const char usage[] =
+    "usage: hasten doctor [options] [pytest arguments]\n"
+    "\n"
+    "Examines a suite: what its time is made of, and what each change would save. Savings are measured on this\n"
+    "machine, by runs with and without the change, in turn; what is not above the noise or 2 % is not said.\n"
+    "\n"
+    "Exit status: 0 done, 1 more than --budget could be saved, 2 interrupted, 3 internal error, 4 usage, or the\n"
+    "suite cannot be run.\n\n";
+
+static int print_help(void)
+{
+    struct str text = STR_INIT;
+
+    opt_help(&text, &table, 80);
+    printf("%s%s", usage, str_text(&text));
+    str_release(&text);
+    return CMD_OK;
+}
+
+int cmd_doctor(int argc, char **argv)
+{
+    struct doctor_args args = {.pairs = 5, .within_ns = 600 * 1000000000ull};
+    struct opt_list rest = {0};
+    struct str python = STR_INIT;
+    struct err err;
+    int status;
+
+    if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0) {
+        status = cmd_fail(CMD_USAGE, err.text);
+    } else if (args.help) {
+        status = print_help();
+    } else if (args.pairs < 3) {
+        status = cmd_fail(CMD_USAGE, "--pairs is at least 3: fewer say nothing about noise");
+    } else {
+        python_find(args.python, &python);
+        status = package_exec(str_text(&python), "hasten.doctor", &table, &args, &rest);
+    }
+    str_release(&python);
+    opt_list_release(&rest);
+    return status;
+}
