@@ -32,6 +32,15 @@ ADAPTERS: dict[str, tuple[str, dict[str, str]]] = {
             "django.core.management.commands.migrate": "adapt_migrate",
         },
     ),
+    "alembic": (
+        "hasten.db_alembic",
+        {"alembic.command": "adapt_command", "alembic.runtime.migration": "adapt_context"},
+    ),
+    "pytest-postgresql": (
+        "hasten.db_pytest_postgresql",
+        {"pytest_postgresql.janitor": "adapt_janitor", "pytest_postgresql.executors.proc": "adapt_executor"},
+    ),
+    "sqlalchemy": ("hasten.db_sqlalchemy", {"sqlalchemy.sql.schema": "adapt_schema"}),
 }
 
 

@@ -20,12 +20,12 @@ import sys
 import warnings
 import weakref
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from hasten.db_adapt import is_on, note
-from hasten.db_content import Content, FileLock, Key, Rows, cache_folder, give_up, is_given_up
+from hasten.db_content import Content, Key, Rows, give_up
+from hasten.db_files import FileTemplate, is_empty, usable
 from hasten.db_server import Server, template_name
 from hasten.plugin import state
 
@@ -45,6 +45,7 @@ class _Work:
         self.name = ""  # PostgreSQL: of the database
         self.key: Key | None = None
         self.server: Server | None = None
+        self.file: FileTemplate | None = None
         self.is_new = False
         self.is_copy = False
         self.found = "none"  # or "use", "build", as Server.await_template says
@@ -128,27 +129,20 @@ class _Work:
 
     # ---- SQLite
 
-    def raw(self) -> sqlite3.Connection | None:
+    def raw(self) -> Any:
         self.connection.ensure_connection()
-        raw = self.connection.connection
-        return raw if isinstance(raw, sqlite3.Connection) and not raw.in_transaction else None
-
-    @property
-    def file(self) -> Path:
-        assert self.key is not None
-        return cache_folder() / f"sqlite-{self.key.refresh().name}.db"
+        return self.connection.connection
 
     def begin_sqlite(self) -> None:
         raw = self.raw()
-        if raw is None or raw.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if not usable(raw) or not is_empty(raw):
             return  # kept from an earlier run
         self.is_new = True
-        self.key = key = self.make_key(None, "")
-        if self.with_signals and not self.any_migrations:
-            return
-        lock = FileLock(key.base)
-        self.stack.callback(lock.close)
-        self.must_keep = lock.take(lambda: self.file.exists() or is_given_up(key)) and not self.file.exists()
+        self.key = self.make_key(None, "")
+        if self.any_migrations or not self.with_signals:
+            self.file = FileTemplate(self.key)
+            self.stack.callback(self.file.close)
+            self.must_keep = self.file.must_keep
 
     # ---- both
 
@@ -156,7 +150,9 @@ class _Work:
     def has_template(self) -> bool:
         if self.key is None or self.must_keep:
             return False
-        return self.server.has(template_name(self.key)) if self.server else self.file.exists()
+        if self.server is not None:
+            return self.server.has(template_name(self.key))
+        return self.file is not None and self.file.exists
 
     def put(self) -> None:
         """The template's content into the database that is there, which is empty."""
@@ -165,12 +161,8 @@ class _Work:
             self._leave()
             self.server.replace(self.key, self.name)
             self._forget_types()
-        else:
-            raw = self.raw()
-            assert raw is not None
-            with contextlib.closing(sqlite3.connect(f"file:{self.file}?mode=ro", uri=True)) as template:
-                template.backup(raw)
-            note("db_template_use", self.file.name)
+        elif self.file is not None:
+            self.file.put(self.raw())
 
     def keep(self) -> None:
         """What was built here becomes the template."""
@@ -180,24 +172,8 @@ class _Work:
         if self.server is not None:
             self._leave()
             self.server.snapshot(self.key, self.name, self.slot)
-        else:
-            self._keep_file(self.key)
-
-    def _keep_file(self, key: Key) -> None:
-        raw = self.raw()
-        if raw is None:
-            give_up(key, "the connection is in a transaction")
-            return
-        half = cache_folder() / f"half-{os.getpid()}.db"
-        try:
-            key.after_build()
-            with contextlib.closing(sqlite3.connect(half)) as target:
-                raw.backup(target)
-            half.replace(self.file)
-            note("db_template_kept", self.file.name)
-        except (OSError, sqlite3.Error) as exc:
-            give_up(key, str(exc))
-            half.unlink(missing_ok=True)
+        elif self.file is not None:
+            self.file.keep(self.raw())
 
 
 # ---- what a test database comes from

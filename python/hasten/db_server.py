@@ -18,7 +18,7 @@ from hasten.db_content import WAIT_S, Content, Key, Rows, give_up, is_given_up, 
 LOCK_RUN = 0x687352  # src/db/pg_own.h
 LOCK_TEMPLATE = 0x687354
 WAL_LOG_MOST = 100 << 20  # bytes, as in src/db/pg.c
-KEPT = 3  # templates of one database of one project
+KEPT = 6  # templates of one database of one project
 LISTS = (
     "local_preload_libraries", "search_path", "session_preload_libraries", "shared_preload_libraries",
     "temp_tablespaces", "unix_socket_directories",
@@ -51,6 +51,27 @@ class Server:
                 f"FROM pg_catalog.pg_database WHERE datname = {quote(source)}"
             )
         )
+
+    def describe_empty(self, content: Content, name: str) -> bool:
+        """The same of a database that is there. False: it has something of its own that a copy would lose."""
+        content.add(self.version, self.one("SELECT session_user || ' ' || current_user"))
+        own = self.one(
+            "SELECT CASE WHEN datacl IS NULL AND datconnlimit = -1 AND NOT EXISTS (SELECT 1 FROM "
+            "pg_catalog.pg_db_role_setting s WHERE s.setdatabase = d.oid) "
+            "THEN concat_ws(' ', encoding, datcollate, datctype) ELSE '' END "
+            f"FROM pg_catalog.pg_database d WHERE datname = {quote(name)}"
+        )
+        content.add(own)
+        return own != ""
+
+    def is_left(self, name: str) -> bool:
+        """Nobody is connected to it; one who is leaving is waited for."""
+        end = time.monotonic() + 2
+        while self.sessions(name):
+            if time.monotonic() > end:
+                return False
+            time.sleep(WAIT_S)
+        return True
 
     def has(self, name: str) -> bool:
         """A whole template of that name."""
@@ -122,7 +143,7 @@ class Server:
         self.copy_settings(template_name(key), target)
         note("db_template_use", f"{template_name(key)} {target}")
 
-    def replace(self, key: Key, target: str) -> None:
+    def replace(self, key: Key, target: str, is_template: bool = False) -> None:
         """The template's content in place of target's, to which nobody is connected."""
         owner = self.one(
             "SELECT r.rolname FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba "
@@ -132,6 +153,9 @@ class Server:
             self.clone(key, half)
             if owner != self.one("SELECT current_user"):
                 self.run(f"ALTER DATABASE {half} OWNER TO {quote_name(owner)}")
+            if is_template:
+                self.run(f"ALTER DATABASE {half} WITH IS_TEMPLATE true")
+                self.run(f"ALTER DATABASE {quote_name(target)} WITH IS_TEMPLATE false")
             self.run(f"DROP DATABASE {quote_name(target)}")
             self.run(f"ALTER DATABASE {half} RENAME TO {quote_name(target)}")
 

@@ -115,6 +115,158 @@ DJANGO_LAST_TESTS = """
 """
 
 
+ALEMBIC_CONFTEST = """
+    import os
+    import pathlib
+
+    import alembic.command
+    import alembic.config
+    import pytest
+    import sqlalchemy
+    from sqlalchemy.engine import make_url
+
+    URL = os.environ.get("DB_URL", "")
+
+
+    def new_database(name, folder):
+        if not URL:
+            return make_url("sqlite:///" + str(folder / name))
+        url = make_url(URL).set(drivername="postgresql+psycopg")
+        admin = sqlalchemy.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+        with admin.connect() as connection:
+            connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {{name}}")
+            connection.exec_driver_sql(f"CREATE DATABASE {{name}}")
+        return url.set(database=name)
+
+
+    def upgrade(url):
+        config = alembic.config.Config(str(pathlib.Path(__file__).parent / "alembic.ini"))
+        config.set_main_option("sqlalchemy.url", url.render_as_string(hide_password=False).replace("%", "%%"))
+        alembic.command.upgrade(config, "head")
+
+
+    def worker():
+        return os.environ.get("PYTEST_XDIST_WORKER", "main")
+
+
+    @pytest.fixture(scope="session")
+    def engine(tmp_path_factory):
+        url = new_database(f"migrated_{{worker()}}", tmp_path_factory.mktemp("db"))
+        upgrade(url)
+        engine = sqlalchemy.create_engine(url)
+        yield engine
+        engine.dispose()
+
+
+    @pytest.fixture(scope="session")
+    def created(tmp_path_factory):
+        from shop import metadata
+
+        engine = sqlalchemy.create_engine(new_database(f"created_{{worker()}}", tmp_path_factory.mktemp("db")))
+        metadata.create_all(engine)
+        metadata.create_all(engine)
+        yield engine
+        engine.dispose()
+
+
+    @pytest.fixture
+    def connection(engine):
+        with engine.connect() as connection:
+            with connection.begin() as transaction:
+                yield connection
+                transaction.rollback()
+"""
+
+ALEMBIC_ENV = """
+    import sqlalchemy
+    from alembic import context
+
+    from shop import metadata
+
+    engine = sqlalchemy.create_engine(context.config.get_main_option("sqlalchemy.url"), poolclass=sqlalchemy.NullPool)
+    with engine.connect() as connection:
+        context.configure(connection=connection, target_metadata=metadata)
+        with context.begin_transaction():
+            context.run_migrations()
+"""
+
+ALEMBIC_TESTS = """
+    import pytest
+    import sqlalchemy
+    from conftest import worker
+
+
+    def names(engine):
+        return sorted(name for name in sqlalchemy.inspect(engine).get_table_names() if name.startswith("t"))
+
+
+    def test_migrated_{number}(engine, connection):
+        assert len(names(engine)) == {tables}
+        assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == "{last:04}"
+        assert connection.exec_driver_sql("SELECT name FROM t0").scalars().all() == ["seed"]
+
+
+    @pytest.mark.parametrize("round", range({rounds}))
+    def test_rows_{number}(connection, round):
+        connection.exec_driver_sql("INSERT INTO t0(name) VALUES ('row')")
+        assert connection.exec_driver_sql("SELECT id, name FROM t0 ORDER BY id").all()[0] == (1, "seed")
+        assert connection.exec_driver_sql("SELECT count(*) FROM t0").scalar() == 2
+
+
+    def test_created_{number}(created):
+        assert len(names(created)) == {tables}
+        assert created.url.database.endswith(f"created_{{worker()}}")
+"""
+
+
+def _alembic_revision(number: int, tables: int, migrations: int) -> str:
+    before = f'"{number - 1:04}"' if number > 1 else "None"
+    if number <= tables:
+        table = number - 1
+        parent = f', sa.Column("parent", sa.Integer, sa.ForeignKey("t{table - 1}.id"))' if table else ""
+        body = f"""op.create_table("t{table}", sa.Column("id", sa.Integer, primary_key=True),
+                    sa.Column("name", sa.String(80), index=True), sa.Column("size", sa.Integer){parent})"""
+    elif number < migrations:
+        body = f'op.add_column("t{number % tables}", sa.Column("c{number}", sa.String(20)))'
+    else:
+        body = "op.execute(\"INSERT INTO t0(name) VALUES ('seed')\")"
+    head = f'import sqlalchemy as sa\nfrom alembic import op\n\nrevision = "{number:04}"\ndown_revision = {before}\n'
+    return f"{head}\n\ndef upgrade():\n    {body}\n\n\ndef downgrade():\n    pass\n"
+
+
+def write_alembic(folder: Path, tables: int, migrations: int, files: int = 4, rounds: int = 3) -> None:
+    """{files} test files with {rounds} + 2 tests each; every worker makes two databases by CREATE DATABASE."""
+    columns = {
+        table: "".join(f', sa.Column("c{n}", sa.String(20))' for n in _columns(table, tables, migrations))
+        for table in range(tables)
+    }
+    parents = {
+        table: f', sa.Column("parent", sa.Integer, sa.ForeignKey("t{table - 1}.id"))' for table in range(1, tables)
+    }
+    models = "".join(
+        f'sa.Table("t{table}", metadata, sa.Column("id", sa.Integer, primary_key=True),\n'
+        f'    sa.Column("name", sa.String(80), index=True), sa.Column("size", sa.Integer)'
+        f"{parents.get(table, '')}{columns[table]})\n"
+        for table in range(tables)
+    )
+    numbers = {"tables": tables, "last": migrations, "rounds": rounds}
+    write(
+        folder,
+        {
+            "pytest.ini": "[pytest]\npythonpath = .\n",
+            "alembic.ini": "[alembic]\nscript_location = %(here)s/migrations\nsqlalchemy.url = sqlite://\n",
+            "shop.py": f"import sqlalchemy as sa\n\nmetadata = sa.MetaData()\n{models}",
+            "conftest.py": ALEMBIC_CONFTEST.replace("{{", "{").replace("}}", "}"),
+            "migrations/env.py": ALEMBIC_ENV,
+            **{
+                f"migrations/versions/{n:04}_m.py": _alembic_revision(n, tables, migrations)
+                for n in range(1, migrations + 1)
+            },
+            **{f"test_{n}.py": ALEMBIC_TESTS.format(number=n, **numbers) for n in range(files)},
+        },
+    )
+
+
 def write(folder: Path, files: dict[str, str]) -> None:
     for name, text in files.items():
         path = folder / name
