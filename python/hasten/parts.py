@@ -229,7 +229,7 @@ class Parts:
                 return
         self.handed = [None] * len(self.peers)
         if self.template.watch:
-            self.template.watch.own([peer.chan for peer in self.peers])
+            self.template.watch.own([fd for peer in self.peers for fd in (peer.chan, peer.life)])
 
     def _fork_peer(self, index: int) -> bool:
         """False in the new process."""
@@ -257,7 +257,7 @@ class Parts:
         if state.seeds:
             state.seeds.after_split()
         if self.template.watch:
-            self.template.watch.own([self.chan])
+            self.template.watch.own([self.chan, self.life])
         restart_capture(self.config, lambda: setattr(self, "held", Held()))  # conftests are imported everywhere
         self.template.events.clear()
         self.marks.clear()

@@ -1,8 +1,8 @@
 """Finds out, before the first fork, what cannot be shared by forks: then workers start early, each for itself.
 
-Four things: a worker's identity was read as a value while it was not known yet; a connected socket, an epoll
-descriptor or an open SQLite file; a thread, or a library whose native threads do not survive a fork once used; a
-temporary folder, a port or a name that every worker would have made for itself (made.py).
+Four things: a worker's identity was read as a value while it was not known yet; a connected socket, a pipe, an epoll
+descriptor, shared memory or an open SQLite file; a thread, or a library whose native threads do not survive a fork
+once used; a temporary folder, a port or a name that every worker would have made for itself (made.py).
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ class Watch:
         self.issued: list[tuple[weakref.ref[Identity], str]] = []
         self.varying = frozenset(state.db.names if state.db else ())  # other variables that differ between workers
         self.sockets = _open_things()
+        self.memory = _shared_memory()
         self.made = Made(self.note)
         _active = self
         if type(os.environ) is _environ_class:
@@ -218,8 +219,12 @@ class Watch:
 
     def _new_resource(self) -> str | None:
         for fd, what in _open_things().items():
-            if self.sockets.get(fd) != what:
-                return f"{what[0]} was opened before the workers are forked (a plugin or conftest)"
+            if self.sockets.get(fd) != what and not (
+                what[0] == "a pipe" and what in self.sockets.values()
+            ):  # capture's
+                return f"{what[0]} was opened before the workers are forked (a plugin, a conftest or a test module)"
+        if _shared_memory() - self.memory:
+            return "memory that forks would share was mapped before the workers are forked (multiprocessing, mmap)"
         return None
 
 
@@ -240,11 +245,24 @@ def _open_things() -> dict[int, tuple[str, int]]:
             elif stat.S_ISREG(mode.st_mode):
                 if mode.st_size >= 100 and os.pread(fd, 15, 0) == b"SQLite format 3":
                     found[fd] = ("an SQLite database", mode.st_ino)
+            elif stat.S_ISFIFO(mode.st_mode):
+                found[fd] = ("a pipe", mode.st_ino)
             elif os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:[eventpoll]":
                 found[fd] = ("an epoll descriptor", fd)
         except OSError:
             continue
     return found
+
+
+def _shared_memory() -> set[str]:
+    """Inodes and names of mappings that forks would share; not semaphores: libraries make locks of them."""
+    try:
+        with open("/proc/self/maps", "rb") as maps:
+            lines = [line for line in maps if b" rw-s " in line]
+    except OSError:
+        return set()
+    found = {line.split(None, 4)[4].decode(errors="replace").strip() for line in lines}
+    return {name for name in found if "/dev/shm/sem." not in name and "/memfd:hasten" not in name}
 
 
 def _is_connected(fd: int) -> bool:

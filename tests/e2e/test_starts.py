@@ -71,6 +71,12 @@ EARLY = {
          "    assert os.listdir(FOLDER) == [worker_id]\n"},
         "a temporary file or folder is made at .*test_a.py:2",
     ),
+    "shared memory at import": (
+        {"test_a.py": "import multiprocessing, pytest\ncount = multiprocessing.Value('i', 0)\nown = []\n"
+         "@pytest.mark.parametrize('i', range(4))\ndef test_a(i, worker_id):\n"
+         "    own.append(i)\n    count.value += 1\n    assert count.value == len(own)\n"},
+        "memory that forks would share was mapped",
+    ),
     "a free port at import": (
         {"test_a.py": "import pytest, socket\nwith socket.socket() as s:\n    s.bind(('127.0.0.1', 0))\n"
          "    PORT = s.getsockname()[1]\n" + FOUR},

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _socket
 import logging
+import mmap
+import multiprocessing
 import os
 import socket
 import sqlite3
@@ -167,3 +169,23 @@ def test_a_class_that_keeps_the_function_calls_it_as_before(own: Any) -> None:
         number = os.getpid
 
     assert Keeps().number() == own.made.getpid()
+
+
+@pytest.mark.parametrize("make", [lambda: mmap.mmap(-1, 4096), lambda: multiprocessing.Value("i", 0)])
+def test_shared_memory_is_an_alarm_and_a_lock_is_none(own: Any, make: Any) -> None:
+    lock = multiprocessing.Lock()
+    private = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    assert own.before_fork() is None
+    shared = make()
+    assert "memory that forks would share" in own.before_fork()
+    del lock, private, shared
+
+
+def test_a_pipe_is_an_alarm_and_one_of_hasten_s_is_none(own: Any) -> None:
+    ours = os.pipe()
+    own.own(list(ours))
+    assert own.before_fork() is None
+    theirs = os.pipe()
+    assert "a pipe was opened" in own.before_fork()
+    for fd in (*ours, *theirs):
+        os.close(fd)
