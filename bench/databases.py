@@ -4,6 +4,7 @@
     databases.py ready [--rounds 5]     a server that takes connections: initdb and start, beside hasten's cached copy
     databases.py clone [--rounds 20]    CREATE DATABASE ... TEMPLATE of 300 tables, the default beside hasten's strategy
     databases.py workers [--rounds 3]   databases for four workers: set up in each, cloned, and cloned with all cached
+    databases.py reset [--rounds 40]    14 rows in 5 of 300 tables, committed, and what it takes to be rid of them
     databases.py settings [--rounds 10] the same clone on servers with different shared_buffers
 
 Interleaved; medians of wall time, and CPU time of all processes of the server. Needs PostgreSQL, psycopg, and the built
@@ -58,14 +59,19 @@ def as_server() -> dict[str, object]:
 
 def cpu_of(data: str) -> float:
     """Seconds of all processes that stand in a server's data folder, and of those of their children that have ended."""
-    total = 0
+    total = 0.0
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 if os.readlink(entry / "cwd") == data:
                     fields = (entry / "stat").read_text().rpartition(") ")[2].split()
-                    total += sum(map(int, fields[11:15]))
-    return total / TICK
+                    total += sum(map(int, fields[13:15])) / TICK + own_cpu(int(entry.name))
+    return total
+
+
+def own_cpu(pid: int) -> float:
+    """Seconds of one process, to the nanosecond."""
+    return int(pathlib.Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 @dataclasses.dataclass
@@ -102,7 +108,7 @@ def keeper(cache: pathlib.Path, *args: str) -> Iterator[tuple[str, Server]]:
             one.wait()
 
 
-def ask(control: str, request: str) -> None:
+def ask(control: str, request: str) -> str:
     with socket.socket(socket.AF_UNIX) as s:
         s.connect(control)
         s.sendall(request.encode() + b"\n")
@@ -111,6 +117,7 @@ def ask(control: str, request: str) -> None:
             answer += part
     if not answer.startswith(b"ok"):
         raise SystemExit(f"databases: {answer.decode()}")
+    return answer.decode()[3:].rstrip("\n")
 
 
 @contextlib.contextmanager
@@ -140,11 +147,12 @@ def show(rows: dict[str, list[tuple[float, float]]]) -> None:
         print(f"{name:28} wall {wall * 1e3:8.1f} ms   CPU {cpu * 1e3:8.1f} ms   ratios {ratios}")
 
 
-def timed(action: Callable[[], object], data: str) -> tuple[float, float]:
-    before, start = cpu_of(data), time.perf_counter()
+def timed(action: Callable[[], object], data: str, other: int = 0) -> tuple[float, float]:
+    """Wall and CPU time of an action; other: of a process beside the server."""
+    before, start = cpu_of(data) + (own_cpu(other) if other else 0), time.perf_counter()
     action()
     wall = time.perf_counter() - start
-    return wall, cpu_of(data) - before
+    return wall, cpu_of(data) + (own_cpu(other) if other else 0) - before
 
 
 def ready(rounds: int, cache: pathlib.Path) -> None:
@@ -239,6 +247,46 @@ def workers(rounds: int, cache: pathlib.Path) -> None:
     print("the CPU of a template's build is not in the second row: that server was started again")
 
 
+def write_rows(connection: psycopg.Connection, number: int) -> None:
+    for i in range(14):
+        connection.execute(f"INSERT INTO t{(number * 5 + i % 5) % N_TABLES}(a, b) VALUES (%s, 'x')", (i,))
+
+
+def reset(rounds: int, cache: pathlib.Path) -> None:
+    names = ("TRUNCATE of all tables", "dropped and cloned again", "hasten's exact reset", "hasten's, nothing written")
+    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    script = cache / "schema.sql"
+    script.write_text(schema())
+    tables = ", ".join(f"t{i}" for i in range(N_TABLES))
+    arguments = (f"--postgres-sql={script}", f"--postgres-key={os.getpid():08x}", "--postgres-reset=exact")
+    with keeper(cache, *arguments) as (control, server):
+        url = ask(control, "lease postgres gw0 1")
+        template = f"hasten_t_{os.getpid():08x}"
+        connection = psycopg.connect(url, autocommit=True)
+        server.run(f"CREATE DATABASE bench_flush TEMPLATE {template} STRATEGY FILE_COPY")
+        flushed = psycopg.connect(server.conninfo, dbname="bench_flush", autocommit=True)
+        admin = psycopg.connect(server.conninfo, dbname="postgres", autocommit=True)
+        pid = keeper_of(control)
+        for i in range(rounds):
+            write_rows(flushed, i)
+            flush = f"TRUNCATE {tables} RESTART IDENTITY CASCADE"
+            rows[names[0]].append(timed(lambda sql=flush: flushed.execute(sql), server.data))
+
+            def clone_again() -> None:
+                admin.execute("DROP DATABASE IF EXISTS bench_clone WITH (FORCE)")
+                admin.execute(f"CREATE DATABASE bench_clone TEMPLATE {template} STRATEGY FILE_COPY")
+
+            rows[names[1]].append(timed(clone_again, server.data))
+            ask(control, "clean postgres gw0 1")
+            write_rows(connection, i)
+            rows[names[2]].append(timed(lambda: ask(control, "clean postgres gw0 1"), server.data, pid))
+            assert connection.execute(f"SELECT count(*) FROM t{i * 5 % N_TABLES}").fetchone() == (0,)
+            rows[names[3]].append(timed(lambda: ask(control, "clean postgres gw0 1"), server.data, pid))
+        for one in (connection, flushed, admin):
+            one.close()
+    show(rows)
+
+
 def settings(rounds: int, _cache: pathlib.Path) -> None:
     sizes = ("128MB", "8MB", "16MB", "32MB", "64MB")
     rows: dict[str, list[tuple[float, float]]] = {f"shared_buffers={size}": [] for size in sizes}
@@ -260,7 +308,13 @@ def settings(rounds: int, _cache: pathlib.Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = {"ready": (ready, 5), "clone": (clone, 20), "workers": (workers, 3), "settings": (settings, 10)}
+    commands = {
+        "ready": (ready, 5),
+        "clone": (clone, 20),
+        "workers": (workers, 3),
+        "reset": (reset, 40),
+        "settings": (settings, 10),
+    }
     parser.add_argument("what", choices=commands)
     parser.add_argument("--rounds", type=int, default=0)
     args = parser.parse_args()

@@ -10,6 +10,20 @@
 #include <string.h>
 #include <time.h>
 
+#define POSITION "SELECT pg_catalog.pg_current_wal_insert_lsn()"
+
+/*
+ * Prepared, as planning it takes longer than running it; the functions below pg_stat_activity and pg_locks, for the same reason.
+ * The message is an entry of the log without a meaning, whose commit waits until all before it is in the file.
+ */
+static const char session_sql[] =
+    "SET synchronous_commit = on; SET client_min_messages = error; SET application_name = 'hasten'; "
+    "PREPARE hasten_settle(pg_lsn, oid) AS SELECT (SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM "
+    "pg_catalog.pg_stat_get_activity(NULL) a WHERE datid = $2 AND pid <> pg_catalog.pg_backend_pid() AND (state IS "
+    "DISTINCT FROM 'idle' OR EXISTS (SELECT 1 FROM pg_catalog.pg_lock_status() l WHERE l.pid = a.pid AND locktype = "
+    "'advisory'))), CASE WHEN pg_catalog.pg_current_wal_insert_lsn() <> $1 THEN "
+    "pg_catalog.pg_logical_emit_message(true, 'hasten', '') END";
+
 /* One pass over what was touched, before anything is done. */
 struct plan {
     struct str sql;    /* in a transaction */
@@ -84,10 +98,11 @@ static int look_at_shared(const struct pg_watch *w, uint32_t *oid, char shared[6
     return code;
 }
 
-static int look_at_position(struct pg_watch *w, struct err *err)
+/* The last row of statements whose last one asks for the position. */
+static int run_to_position(struct pg_watch *w, const char *sql, struct err *err)
 {
     struct str row = STR_INIT;
-    int code = pq_run(w->conn, "SELECT pg_catalog.pg_current_wal_insert_lsn()", &row, err);
+    int code = pq_run(w->conn, sql, &row, err);
 
     if (code == 0 && !wal_position(str_text(&row), &w->from))
         code = err_set(err, "the PostgreSQL server does not say where its log is");
@@ -119,10 +134,9 @@ int pg_watch_begin(struct pg *pg, const char *key, const char *name, struct err 
     w->conn = pq_open(pg->conninfo, name, err);
     if (!w->conn)
         return -1;
-    if (pq_run(w->conn, "SET synchronous_commit = on; SET client_min_messages = error; SET application_name = 'hasten'",
-               NULL, err) == 0 &&
-        look_at_relations(pg, w, err) == 0 && look_at_shared(w, &w->oid, w->shared, err) == 0)
-        return look_at_position(w, err);
+    if (pq_run(w->conn, session_sql, NULL, err) == 0 && look_at_relations(pg, w, err) == 0 &&
+        look_at_shared(w, &w->oid, w->shared, err) == 0)
+        return run_to_position(w, POSITION, err);
     pq_close(w->conn);
     w->conn = NULL;
     return -1;
@@ -151,10 +165,7 @@ void pg_watch_release(struct pg *pg)
 
 /* ---- what has happened */
 
-/*
- * Ends who is in the middle of something. *to: up to where the log is written then, 0 when nobody has added to it. The message
- * is an entry of the log without a meaning, whose commit waits until all before it is in the file.
- */
+/* Ends who is in the middle of something. *to: up to where the log is written then; 0 when nobody has added to it. */
 static int settle(struct pg_watch *w, uint64_t *to, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = 1000000};
@@ -162,13 +173,7 @@ static int settle(struct pg_watch *w, uint64_t *to, struct err *err)
     struct str row = STR_INIT;
     int code = 0;
 
-    str_addf(&sql,
-             "SELECT (SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity a WHERE "
-             "datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() AND (state IS DISTINCT "
-             "FROM 'idle' OR EXISTS (SELECT 1 FROM pg_catalog.pg_locks l WHERE l.pid = a.pid AND locktype = "
-             "'advisory'))), CASE WHEN pg_catalog.pg_current_wal_insert_lsn() <> '%X/%X' THEN "
-             "pg_catalog.pg_logical_emit_message(true, 'hasten', '') END",
-             (unsigned)(w->from >> 32), (unsigned)w->from);
+    str_addf(&sql, "EXECUTE hasten_settle('%X/%X', %u)", (unsigned)(w->from >> 32), (unsigned)w->from, w->oid);
     for (int round = 0; code == 0; round++) {
         str_reset(&row);
         code = pq_run(w->conn, str_text(&sql), &row, err);
@@ -246,9 +251,21 @@ static bool make_plan(struct plan *plan, const struct pg_relations *all, const s
 
 /* ---- the way back */
 
-static int vacuum(struct pg_watch *w, const struct plan *plan, struct err *err)
+static int put_rows_back(struct pg_watch *w, const struct plan *plan, struct err *err)
 {
-    return plan->vacuum.len ? pq_runf(w->conn, err, "VACUUM %s", str_text(&plan->vacuum)) : 0;
+    struct str sql = STR_INIT;
+    struct err unused;
+    int code;
+
+    if (plan->sql.len)
+        str_addf(&sql, "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL session_replication_role = replica; %sCOMMIT; ",
+                 str_text(&plan->sql));
+    str_puts(&sql, POSITION);
+    code = run_to_position(w, str_text(&sql), err);
+    if (code < 0)
+        pq_run(w->conn, "ROLLBACK", NULL, &unused);
+    str_release(&sql);
+    return code;
 }
 
 static int carry_out(struct pg_watch *w, const struct plan *plan, struct err *err)
@@ -258,16 +275,11 @@ static int carry_out(struct pg_watch *w, const struct plan *plan, struct err *er
 
     if (plan->shared && (look_at_shared(w, &oid, shared, err) < 0 || strcmp(shared, w->shared) != 0))
         return -1;
-    if (plan->sql.len && pq_runf(w->conn, err,
-                                 "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL session_replication_role = replica; "
-                                 "%sCOMMIT",
-                                 str_text(&plan->sql)) < 0) {
-        struct err unused;
-
-        pq_run(w->conn, "ROLLBACK", NULL, &unused);
+    if (put_rows_back(w, plan, err) < 0)
         return -1;
-    }
-    return vacuum(w, plan, err) < 0 ? -1 : look_at_position(w, err);
+    if (!plan->vacuum.len)
+        return 0;
+    return pq_runf(w->conn, err, "VACUUM %s", str_text(&plan->vacuum)) < 0 ? -1 : run_to_position(w, POSITION, err);
 }
 
 /* True when it is as the template again. */
