@@ -157,6 +157,7 @@ class Databases:
         self.owner = 0  # the process whose child it is
         self.failed = ""
         self.in_use: set[str] = set()  # kinds that this process or the one it was forked from has asked for
+        self.starts: dict[str, int] = dict.fromkeys(self.kinds, 0)
         self.manager: Any = None  # plugin manager of the session that these are for
 
     # ---- the keeper
@@ -248,6 +249,16 @@ class Databases:
             raise DatabaseError(f"[tool.hasten.db] of pyproject.toml has no '{name}'")
         self.in_use.add(name)
         return self._ask(f"{verb} {name} {self.worker} {os.getpid()}")
+
+    def has_restarted(self) -> bool:
+        """Since it was last asked: a server in use has died and is there again."""
+        before = dict(self.starts)
+        try:
+            for name in self.in_use:
+                self.starts[name] = int(self._ask(f"starts {name}"))
+        except DatabaseError:
+            return False
+        return self.starts != before
 
     def clean(self, kind: Kind) -> str:
         """Between two tests: as its template again. What the test had changed, "" for nothing."""

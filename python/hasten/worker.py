@@ -188,7 +188,22 @@ class Worker:
             self.item_index = index
             self.nodeid = item.nodeid
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
+        if state.db is not None and any(report.failed for report in self.reports) and state.db.has_restarted():
+            self._run_again(item, nextitem)
         self._publish_test()
+
+    def _run_again(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Its database's server died under it; that has been said."""
+        assert self.session is not None
+        self.session.testsfailed -= sum(report.failed and not hasattr(report, "wasxfail") for report in self.reports)
+        self.session.shouldfail = False
+        self.events.clear()
+        self.reports = []
+        self.take_text()
+        if hasattr(item, "_initrequest"):
+            item._initrequest()
+        self.nodeid = item.nodeid
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
 
     def _stop(self, session: pytest.Session) -> None:
         _native.worker_stop()

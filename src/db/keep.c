@@ -16,7 +16,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { N_KINDS = 3, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40 };
+enum { N_KINDS = 3, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40, RESTARTS_MOST = 3 };
 
 struct lease {
     char name[DB_NAME_SIZE];
@@ -27,6 +27,7 @@ struct kind {
     struct db *db; /* borrowed; NULL: not used */
     const struct keep_template *template;
     bool ready;
+    int n_restarts;
     struct err err;       /* why not, when not */
     struct str output;    /* owned: of a set-up that failed */
     struct lease *leases; /* owned, n */
@@ -341,18 +342,35 @@ static bool make_ahead(struct keeper *k, uint32_t at)
 
 /* ---- requests */
 
-/* A server that has died takes its databases with it: nobody gets another one of them in this run. */
+/* Everything as it was in the beginning, under the same names and addresses. */
+static void start_again(struct keeper *k, struct kind *kind)
+{
+    const struct db_provider *provider = kind->db->provider;
+
+    kind->n_restarts++;
+    provider->forget(kind->db);
+    prepare(k, kind);
+    for (size_t i = 0; i < kind->n && kind->ready; i++)
+        kind->ready = provider->clone(kind->db, key_of(kind), kind->leases[i].name, &kind->err) == 0;
+    trace_event("db_restart", TRACE_TEXT("kind", provider->name), TRACE_BOOL("ok", kind->ready));
+}
+
+/* A server that has died takes its databases with it. */
 static void look(struct keeper *k)
 {
     struct kind *kind = &k->kinds[0];
     struct kind *redis = &k->kinds[2];
 
-    if (redis->ready && redis->db->provider->check(redis->db, &redis->err) < 0)
+    if (redis->ready && redis->db->provider->check(redis->db, &redis->err) < 0) {
+        redis->n_restarts++;
         note_trouble(k, redis); /* it is there again */
-    if (kind->ready && !k->options->pg.url && kind->db->provider->check(kind->db, &kind->err) < 0) {
-        kind->ready = false;
-        note_trouble(k, kind);
     }
+    if (!kind->ready || k->options->pg.url || kind->db->provider->check(kind->db, &kind->err) == 0)
+        return;
+    kind->ready = false;
+    note_trouble(k, kind);
+    if (kind->n_restarts < RESTARTS_MOST && !has_ended())
+        start_again(k, kind);
 }
 
 static struct kind *kind_of(struct keeper *k, const char *word)
@@ -368,21 +386,27 @@ static struct kind *kind_of(struct keeper *k, const char *word)
 static void answer_lease(struct keeper *k, struct kind *kind, const char *worker, int pid, bool reset,
                          struct str *answer)
 {
+    const int n_restarts = kind->n_restarts;
     char url[DB_URL_SIZE];
     struct err err;
+    int code = lease(k, kind, worker, pid, reset, url, &err);
 
-    if (lease(k, kind, worker, pid, reset, url, &err) == 0) {
-        str_addf(answer, "ok %s\n", url);
-        return;
+    if (code < 0) {
+        look(k); /* the server's end is why, perhaps */
+        if (kind->ready && kind->n_restarts > n_restarts)
+            code = lease(k, kind, worker, pid, false, url, &err);
     }
-    look(k); /* the server's end is why, perhaps */
-    str_addf(answer, "error %s\n", kind->ready ? err.text : kind->err.text);
+    if (code == 0)
+        str_addf(answer, "ok %s\n", url);
+    else
+        str_addf(answer, "error %s\n", kind->ready ? err.text : kind->err.text);
 }
 
 /* A database that is new for who asks is clean. */
 static void answer_clean(struct keeper *k, struct kind *kind, const char *worker, int pid, struct str *answer)
 {
     char name[DB_NAME_SIZE];
+    const int n_restarts = kind->n_restarts;
     struct str what = STR_INIT;
     struct err err;
     struct lease *l;
@@ -396,8 +420,11 @@ static void answer_clean(struct keeper *k, struct kind *kind, const char *worker
         code = lease(k, kind, worker, pid, false, url, &err);
     } else
         code = kind->db->provider->clean(kind->db, key_of(kind), name, &what, &err);
-    if (code < 0)
+    if (code < 0) {
         look(k);
+        if (kind->ready && kind->n_restarts > n_restarts)
+            code = 0; /* nothing is cleaner than what is new */
+    }
     str_addf(answer, code == 0 ? "ok %s\n" : "error %s\n",
              code == 0     ? str_text(&what)
              : kind->ready ? err.text
@@ -420,6 +447,8 @@ static void answer_to(struct keeper *k, const char *request, struct str *answer)
         str_addf(answer, "error %s\n", kind->err.text);
     else if (!strcmp(verb, "ready"))
         str_puts(answer, "ok\n");
+    else if (!strcmp(verb, "starts"))
+        str_addf(answer, "ok %d\n", kind->n_restarts);
     else if (pid > 0 && !strcmp(verb, "clean"))
         answer_clean(k, kind, worker, pid, answer);
     else if (pid > 0 && (!strcmp(verb, "lease") || !strcmp(verb, "reset")))

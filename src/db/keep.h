@@ -17,6 +17,7 @@
  *   reset KIND WORKER PID   the same, always with the template's content
  *   clean KIND WORKER PID   between two tests: the same by what is cheapest (provider.h); the answer is "ok WHAT": what had been
  *                           changed, nothing for nothing
+ *   starts KIND             "ok N": how often its server was started again, after it had died
  *   ready KIND              "ok" when databases of this kind can be had
  *
  * What went wrong, with the output of a set-up, it also adds to the file `trouble` of its folder.

@@ -503,6 +503,19 @@ static int check(struct db *db, struct err *err)
     return err_set(err, "the PostgreSQL server has ended hasten's own connection");
 }
 
+static void forget(struct db *db)
+{
+    struct pg *pg = pg_of(db);
+
+    pg_pool_release(pg);
+    pg->pool = (struct pg_pool){.number = pg->pool.number};
+    pg_watch_release(pg);
+    pq_close(pg->conn);
+    pg->conn = NULL;
+    unlock_build(pg);
+    pg_server_forget(&pg->server);
+}
+
 static void release(struct db *db)
 {
     struct pg *pg = pg_of(db);
@@ -564,5 +577,6 @@ const struct db_provider pg_provider = {
     .list = pg_list,
     .prune = pg_prune,
     .check = check,
+    .forget = forget,
     .release = release,
 };

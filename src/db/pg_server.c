@@ -392,6 +392,17 @@ void pg_server_stop(struct pg_server *server)
         end_by(server, SIGKILL, QUIT_LIMIT_S);
 }
 
+/* Its backends may live on for a moment after their postmaster, in the memory that they share. */
+void pg_server_forget(struct pg_server *server)
+{
+    char data[PLACE_SIZE + 8];
+
+    pg_server_stop(server);
+    snprintf(data, sizeof data, "%s/data", server->folder);
+    place_end_server(data);
+    copy_remove(data);
+}
+
 /* The cache may lie on a slow disk: nobody waits for that. */
 static void keep_in_background(struct pg_server *server, const char *name, const char *copy)
 {

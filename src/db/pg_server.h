@@ -62,6 +62,9 @@ void pg_server_close(struct pg_server *server);
 /* 0 while it runs; -1 with how it ended. */
 int pg_server_check(struct pg_server *server, struct err *err);
 
+/* After its death: what is left of it, so that pg_server_start can be called again. */
+void pg_server_forget(struct pg_server *server);
+
 void pg_server_stop(struct pg_server *server); /* at once; nothing is written any more */
 
 /* conninfo of its superuser, with database "postgres". */

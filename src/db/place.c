@@ -105,7 +105,7 @@ static int signal_all_in(const char *data, int signal)
 }
 
 /* A server that was stopped has removed its pid file; where there is one, it or some of its processes may live. */
-static void end_server(const char *data)
+void place_end_server(const char *data)
 {
     const struct timespec nap = {.tv_nsec = 5000000};
     char path[PLACE_SIZE + 32];
@@ -125,7 +125,7 @@ static void clear_place(char *path)
     if (path[0] != '/' || !strstr(path, "/hasten-"))
         return;
     snprintf(data, sizeof data, "%.250s/data", path);
-    end_server(data);
+    place_end_server(data);
     copy_remove(path);
 }
 

@@ -36,6 +36,9 @@ void place_close(struct place *place); /* removes it */
  */
 int place_make_data(const struct place *place, const char *path, int *lock_fd, struct err *err);
 
+/* Ends every process that stands in the folder `data`, where a server's pid file says that there may be some. */
+void place_end_server(const char *data);
+
 /* From now on path belongs to this run: it is removed with it, or after it. */
 int place_add(const struct place *place, const char *path, struct err *err);
 

@@ -69,6 +69,11 @@ struct db_provider {
 
     /* 0 while the server is as it should be; -1 with what became of it (Redis: and is put right again, or is said to who asks). */
     int (*check)(struct db *db, struct err *err);
+    /*
+     * After check has failed: what is left of the server goes, so that start can be called again; nothing is there then, no
+     * template and no clone. NULL: it cannot be started again.
+     */
+    void (*forget)(struct db *db);
     /* Called when nobody asks for anything; NULL: nothing to do then. */
     void (*idle)(struct db *db);
     /* Drops this run's databases, stops the server when it is ours. Safe after a failed start, and twice. */

@@ -294,7 +294,9 @@ def test_a_killed_keeper_takes_the_server_along(suite: Any, start_hasten: Any, c
     wait_until(lambda: not lives(server["server_pid"]), 10, "the server's end")
 
 
-def test_a_server_killed_in_mid_run_is_said_once(suite: Any, run_hasten: Any, cache: dict[str, str]) -> None:
+def test_a_server_killed_in_mid_run_is_started_again_and_its_tests_run_again_once(
+    suite: Any, run_hasten: Any, cache: dict[str, str]
+) -> None:
     test = """
         import os
         import pathlib
@@ -304,20 +306,33 @@ def test_a_server_killed_in_mid_run_is_said_once(suite: Any, run_hasten: Any, ca
 
 
         def test_kills(hasten_pg):
-            data = rows(hasten_pg.url, "SHOW data_directory")[0]
-            os.kill(int(pathlib.Path(data, "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-            hasten_pg.reset()
+            rows(hasten_pg.url, "INSERT INTO t VALUES ('a')")
+            assert rows(hasten_pg.url, "SELECT count(*) FROM t") == [2]
+            if not pathlib.Path("killed").exists():
+                pathlib.Path("killed").touch()
+                data = rows(hasten_pg.url, "SHOW data_directory")[0]
+                os.kill(int(pathlib.Path(data, "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+                while True:
+                    rows(hasten_pg.url, "SELECT 1")
 
 
-        def test_passes():
-            pass
+        def test_fails(hasten_pg):
+            with pathlib.Path("fails").open("a") as f:
+                f.write("x")
+            raise ValueError
+
+
+        def test_passes(hasten_pg):
+            assert rows(hasten_pg.url, "SELECT 1") == [1]
     """
     folder = suite({"meet.py": MEET, "schema.sql": SCHEMA, "test_kills.py": test})
     settings(folder)
-    run = run_hasten(folder, "-n", "2", env=cache, timeout=60)
-    assert run.outcomes() == {"test_kills": "failed", "test_passes": "passed"}
+    run = run_hasten(folder, "-n", "1", env=cache, timeout=120)
+    assert run.outcomes() == {"test_kills": "passed", "test_fails": "failed", "test_passes": "passed"}, run.describe()
+    assert (folder / "fails").read_text() == "x"
     said = run.out.partition("databases (hasten)")[2]
     assert said.count("the PostgreSQL server was killed by SIGKILL") == 1, run.describe()
+    assert run.events("db_restart", ok=True)
 
 
 def test_a_set_up_that_fails_half_way_shows_its_output_and_leaves_nothing(
