@@ -79,12 +79,13 @@ def read_settings(root: Path) -> tuple[list[Kind], str] | None:
 
 
 def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
-    unknown = sorted(set(table) - {*KINDS, "url", "adapters"}) if isinstance(table, dict) else ["(not a table)"]
+    unknown = sorted(set(table) - {*KINDS, "url", "adapters", "keep"}) if isinstance(table, dict) else ["(not a table)"]
     if unknown:
         raise pytest.UsageError(
-            f"[tool.hasten.db]: unknown '{unknown[0]}'; known are {', '.join(KINDS)}, url, adapters"
+            f"[tool.hasten.db]: unknown '{unknown[0]}'; known are {', '.join(KINDS)}, url, adapters, keep"
         )
     state.db_adapters = _adapters(table.get("adapters", True))
+    state.db_keep = _limits(table.get("keep", {}))
     kinds = []
     for name in KINDS:
         if name in table:
@@ -99,6 +100,14 @@ def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
                 raise pytest.UsageError(f"[tool.hasten.db] {name}: reset is one of {', '.join(RESETS)}")
             kinds.append(_with_setup(root, Kind(name, settings)))
     return kinds, str(table.get("url", ""))
+
+
+def _limits(value: Any) -> dict[str, int]:
+    """What is kept for later runs at most (src/db/cache.h)."""
+    names = ("days", "megabytes")
+    if not isinstance(value, dict) or any(k not in names or type(v) is not int or v < 0 for k, v in value.items()):
+        raise pytest.UsageError(f"[tool.hasten.db] keep: a table of {' and '.join(names)}, each a number")
+    return value
 
 
 def _adapters(value: Any) -> list[str] | None:
@@ -199,6 +208,7 @@ class Databases:
         args = ["--pid", str(self._watched()), "--root", str(self.root), "--workers", str(self.n_workers)]
         if self.given:
             args += [f"--db-url={self.given}"]
+        args += [f"--keep-{name}={value}" for name, value in (state.db_keep or {}).items()]
         for kind in self.kinds.values():
             given = {"key": kind.key, "sql": kind.sql, "command": kind.command, "env": kind.env}
             given |= {

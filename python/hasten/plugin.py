@@ -42,6 +42,7 @@ class State:
     cov: Any = None  # cov.Controller of a run that is measured
     db: Any = None  # db.Databases of a project that has settings for them
     db_adapters: list[str] | None = None  # those that the project's settings allow; None: all (db_adapt.py)
+    db_keep: dict[str, int] | None = None  # limits of what is kept of databases for later runs
     db_root: str = ""  # the project's folder
     db_pid: int = 0  # the process for which databases are kept, where that is not the supervisor
 

@@ -3,12 +3,12 @@
 
 #include "base/json.h"
 #include "base/opt.h"
+#include "db/cache.h"
 #include "db/keep.h"
 #include "os/copy.h"
 #include "os/term.h"
 #include "ui/table.h"
 
-#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +20,7 @@ struct db_args {
     bool all;
     bool json;
     bool help;
-    uint32_t pid, workers, major;
+    uint32_t pid, workers, major, older_than, keep_days, keep_megabytes;
     const char *root, *locale, *scheme, *file;
     const char *pg_key, *pg_sql, *pg_command, *pg_env;
     const char *sqlite_key, *sqlite_sql, *sqlite_command, *sqlite_env;
@@ -40,6 +40,8 @@ static const struct opt options[] = {
      AT(url), NULL, false},
     {OPT_FLAG, 0, "all", NULL, "prune: templates and cached servers too, and not only what dead runs left", AT(all),
      NULL, false},
+    {OPT_U32, 0, "older-than", "DAYS", "prune: templates and cached servers too that no run has used for so many days",
+     AT(older_than), NULL, false},
     {OPT_FLAG, 0, "json", NULL, "list: a JSON array, one object a line", AT(json), NULL, false},
     {OPT_FLAG, 'h', "help", NULL, "this text", AT(help), NULL, false},
     {OPT_U32, 0, "pid", "N", "", AT(pid), NULL, true},
@@ -64,6 +66,8 @@ static const struct opt options[] = {
     {OPT_TEXT, 0, "postgres-reset", "HOW", "", AT(pg_reset), NULL, true},
     {OPT_TEXT, 0, "sqlite-reset", "HOW", "", AT(sqlite_reset), NULL, true},
     {OPT_TEXT, 0, "redis-reset", "HOW", "", AT(redis_reset), NULL, true},
+    {OPT_U32, 0, "keep-days", "N", "", AT(keep_days), NULL, true},
+    {OPT_U32, 0, "keep-megabytes", "N", "", AT(keep_megabytes), NULL, true},
     {OPT_FLAG, 0, "redis", NULL, "", AT(redis), NULL, true},
     {OPT_FLAG, 0, "redis-early", NULL, "", AT(redis_early), NULL, true},
     {OPT_TEXT, 0, "redis-file", "FILE", "", AT(redis_file), NULL, true},
@@ -130,36 +134,6 @@ static void add_leftover(void *arg, const char *path)
     add_entry(arg, &entry);
 }
 
-/* Calls each for what is whole in the cache: clusters and SQLite templates. Returns how many. */
-static size_t each_cached(db_entry_fn *each, void *arg)
-{
-    char cache[PLACE_SIZE];
-    struct err err;
-    struct dirent *e;
-    size_t n = 0;
-    DIR *dir = place_cache("", cache, &err) == 0 ? opendir(cache) : NULL;
-
-    while (dir && (e = readdir(dir))) {
-        char path[PLACE_SIZE + 260];
-        const bool is_sqlite = !strncmp(e->d_name, "sqlite-", 7);
-        const bool is_file = is_sqlite || !strncmp(e->d_name, "redis-", 6);
-        struct db_entry entry = {.provider = is_sqlite ? "sqlite" : is_file ? "redis" : "postgres", .name = path};
-
-        if (!is_file && strncmp(e->d_name, "pg", 2) != 0)
-            continue;
-        if (strstr(e->d_name, ".lock"))
-            continue;
-        snprintf(path, sizeof path, "%s/%s", cache, e->d_name);
-        entry.what = is_file || strchr(strchr(e->d_name, '-') + 1, '-') ? "template" : "cached server";
-        entry.bytes = copy_size(path);
-        each(arg, &entry);
-        n++;
-    }
-    if (dir)
-        closedir(dir);
-    return n;
-}
-
 /* The given server, joined as a run of its own that ends at once. */
 static int with_server(const struct db_args *args, int (*act)(struct db *db, void *arg, struct err *err), void *arg,
                        struct err *err)
@@ -194,7 +168,7 @@ static int list(const struct db_args *args, struct err *err)
     int code = 0;
 
     table_init(&listing.table, columns, HS_COUNT(columns));
-    each_cached(add_entry, &listing);
+    cache_each(add_entry, &listing);
     place_clear(add_leftover, &listing);
     if (args->url)
         code = with_server(args, list_server, &listing, err);
@@ -214,12 +188,6 @@ static int list(const struct db_args *args, struct err *err)
     return code;
 }
 
-static void remove_entry(void *arg, const struct db_entry *entry)
-{
-    (void)arg;
-    copy_remove(entry->name);
-}
-
 struct pruning {
     bool all;
     int n;
@@ -235,11 +203,11 @@ static int prune_server(struct db *db, void *arg, struct err *err)
 
 static int prune(const struct db_args *args, struct err *err)
 {
+    const struct cache_limits limits = {.days = args->older_than, .megabytes = UINT64_MAX, .all = args->all};
     struct pruning pruning = {.all = args->all};
     size_t n = place_clear(NULL, NULL);
 
-    if (args->all)
-        n += each_cached(remove_entry, NULL);
+    n += cache_prune(&limits);
     if (args->url && with_server(args, prune_server, &pruning, err) < 0)
         return -1;
     printf("removed: %zu\n", n + (size_t)pruning.n);
@@ -259,6 +227,7 @@ static int keep(const struct db_args *a, struct err *err)
                    a->sqlite_env},
         .redis = {a->redis, a->redis_early, a->redis_key, NULL, a->redis_command, a->redis_reset, a->redis_env},
         .pg = {.url = a->url, .scheme = a->scheme, .server = {.major = (int)a->major, .locale = a->locale}},
+        .kept = {.days = a->keep_days, .megabytes = a->keep_megabytes},
         .files = {.file = a->file},
         .cache = {.file = a->redis_file, .scheme = a->redis_scheme},
     };
@@ -270,7 +239,8 @@ static int keep(const struct db_args *a, struct err *err)
 
 int cmd_db(int argc, char **argv)
 {
-    struct db_args args = {.pg_key = "", .sqlite_key = "", .redis_key = ""};
+    struct db_args args = {
+        .pg_key = "", .sqlite_key = "", .redis_key = "", .keep_days = CACHE_DAYS, .keep_megabytes = CACHE_MEGABYTES};
     struct opt_list rest = {0};
     struct err err;
     int code;

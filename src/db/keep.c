@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { N_KINDS = 3, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40, RESTARTS_MOST = 3 };
@@ -39,6 +40,7 @@ struct keeper {
     struct place place;
     char run[DB_RUN_DIGITS + 1];
     int listener; /* owned; -1 */
+    int pruner;   /* pid of the child that looks after the cache; 0: none */
     int watched;  /* owned: becomes readable when the process ends; -1 where the kernel has no such thing */
     struct pg pg;
     struct sqlite sqlite;
@@ -530,6 +532,10 @@ static void serve(struct keeper *k)
 static void release(struct keeper *k)
 {
     trace_event("db_ending");
+    if (k->pruner) {
+        kill(k->pruner, SIGKILL); /* another day */
+        waitpid(k->pruner, NULL, 0);
+    }
     for (size_t i = 0; i < N_KINDS; i++) {
         if (k->kinds[i].db)
             k->kinds[i].db->provider->release(k->kinds[i].db);
@@ -563,6 +569,7 @@ int keep_run(const struct keep_options *options, struct err *err)
         place_clear(NULL, NULL);
         for (size_t i = 0; i < N_KINDS; i++)
             prepare(&k, &k.kinds[i]);
+        k.pruner = cache_prune_beside(&options->kept);
         serve(&k);
     }
     release(&k);

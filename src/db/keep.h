@@ -27,6 +27,7 @@
 #ifndef HASTEN_DB_KEEP_H
 #define HASTEN_DB_KEEP_H
 
+#include "db/cache.h"
 #include "db/pg.h"
 #include "db/redis.h"
 #include "db/sqlite.h"
@@ -49,6 +50,7 @@ struct keep_options {
     struct pg_options pg;
     struct sqlite_options files;
     struct redis_options cache;
+    struct cache_limits kept; /* of the cache, when this run looks after it */
 };
 
 /* Until the end. 0, or -1 when it could not begin; what fails later is told to those who ask. */

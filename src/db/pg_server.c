@@ -205,6 +205,18 @@ static bool take_cluster(const struct pg_server *server, const char *name, const
     return false;
 }
 
+static void note_use(const char *cluster)
+{
+    char cache[PLACE_SIZE];
+    char path[PLACE_SIZE + 136];
+    struct err err;
+
+    if (place_cache("", cache, &err) < 0)
+        return;
+    snprintf(path, sizeof path, "%s/%.128s", cache, cluster);
+    place_used(path);
+}
+
 bool pg_server_has(const struct pg_server *server, const char *key)
 {
     char cache[PLACE_SIZE];
@@ -246,8 +258,10 @@ static int provide_cluster(struct pg_server *server, const struct pg_server_opti
 
     if (options->key && options->key[0]) {
         with_template(server, options->key, name);
-        if (take_cluster(server, name, data))
+        if (take_cluster(server, name, data)) {
+            note_use(server->cluster); /* the next change of the template begins with it */
             return 0;
+        }
     }
     if (take_cluster(server, server->cluster, data))
         return 0;

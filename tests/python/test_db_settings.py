@@ -28,6 +28,8 @@ def key(folder: Path, text: str) -> str:
         ("mysql = {}", "unknown 'mysql'; known are postgres, sqlite, redis, url"),
         ("postgres = { file = 'x' }", "postgres: 'file' is not known"),
         ("postgres = { version = 'new' }", "'version' is not known or has a value of the wrong type"),
+        ("keep = { days = -1 }", "keep: a table of days and megabytes, each a number"),
+        ("postgres = { reset = 'always' }", "postgres: reset is one of exact, rollback, clone"),
         ("sqlite = 'app.db'", "sqlite: '' is not known or has a value of the wrong type"),
     ],
 )
