@@ -34,6 +34,7 @@ DEFECTS = {
     "unused": ("unused fixture server tests/test_unused.py:6", False),
     "bytecode": ("bytecode", False),
     "plugins": ("plugins", True),
+    "gc": ("gc", False),
 }
 
 
@@ -59,6 +60,9 @@ def make(folder, defects):
                 write(folder, f"data/d{i}/e{j}/part.txt", "x")
     else:
         ini.append("testpaths = tests")
+    if "gc" not in defects:
+        write(folder, "conftest.py", "import gc\n\ngc.disable()\n\n\ndef pytest_collection_finish():\n"
+              "    gc.freeze()\n    gc.enable()\n")  # fmt: skip
     sleep = "    time.sleep(0.08)\n" if "sleep" in defects else "    pass\n"
     write(folder, "tests/test_sleep.py", "import time\n\n\ndef wait():\n" + sleep + "\n\ndef test_wait():\n"
           "    for _ in range(5):\n        wait()\n")  # fmt: skip

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from typing import Any
 
 from hasten.doctor import fix
 from hasten.doctor.advice import Candidate, Facts, Note
@@ -69,7 +70,7 @@ class Examination:
             raise SuiteError(f"pytest ended with status {run.status}: {run.tail}")
         return run
 
-    def _imports(self) -> dict[str, object]:
+    def _imports(self) -> dict[str, Any]:
         self.say("measuring imports")
         command = [
             self.suite.program,
@@ -84,11 +85,13 @@ class Examination:
         ]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         try:
-            found: dict[str, object] = json.loads(done.stdout)
+            found: dict[str, Any] = json.loads(done.stdout)
         except ValueError:
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
             self.notes.append(Note("imports", f"imports could not be measured: {said}"))
             return {}
+        cpu = f"{found['cpu']:.2f} s of CPU time in the whole process"
+        self.notes.append(Note("imports", f"imports take {cpu}; `hasten imports --collect` shows them"))
         return found
 
     # ---- what is proposed, and whether it is so
@@ -111,19 +114,27 @@ class Examination:
             for run in rounds.plain:
                 self.unstable |= {line.rpartition(": ")[0] for line in differing(self.plain, run.outcomes, set())}
         for candidate in candidates:
-            candidate.saving.share = candidate.saving.seconds / facts.total_s
-            if candidate.saving.seconds < max(SHARE * facts.total_s, LEAST_S):
+            whole = self._whole_time(candidate, rounds, facts)
+            candidate.saving.share = candidate.saving.seconds / whole
+            if candidate.saving.seconds < max(SHARE * whole, LEAST_S):
                 candidate.saving.sure = ""
             if candidate.saving.sure:
                 self._prove(candidate, rounds)
         candidates.sort(key=lambda c: -c.saving.seconds)
+
+    @staticmethod
+    def _whole_time(candidate: Candidate, rounds: Rounds, facts: Facts) -> float:
+        """Of a plain run, by the candidate's clock."""
+        if candidate.clock == "quiet_s" or not rounds.plain:
+            return facts.total_s
+        return float(statistics.median(getattr(run, candidate.clock) for run in rounds.plain))
 
     def _prove(self, candidate: Candidate, rounds: Rounds) -> None:
         self.say(f"are the outcomes the same: {candidate.title}")
         run = rounds.last[candidate.key] if candidate.where == "run" else self.suite.run(candidate.variant)
         candidate.differences = self._differing(run.outcomes)
         if candidate.variant.runner == "run":  # how long its workers were idle
-            candidate.details += [line for line in run.tail.split(" | ") if "workers, " in line]
+            candidate.details += [s.partition("; slowest")[0] for s in run.tail.split(" | ") if "workers, " in s]
         if candidate.must_hold_reversed and not candidate.differences:
             variant = Variant(simulate={**candidate.variant.simulate, "order": "reversed"})
             other = self.suite.run(variant).outcomes

@@ -52,7 +52,6 @@ def parts(facts: Facts) -> list[Part]:
         Part("start of Python and pytest", marks["loaded"]),
         Part("plugins, conftests, configuration", marks["configured"] - marks["loaded"]),
         Part("collection", marks["collected"] - marks["configured"]),
-        Part("imports (CPU, hasten imports)", facts.imports.get("cpu", 0.0), True),
         Part("tests", marks["ran"] - marks["collected"]),
         Part("calls", phases[1], True),
         Part("set-up", phases[0], True),

@@ -91,9 +91,13 @@ class Order:
 
 
 class Collector:
-    """No cyclic garbage collection until the tests run; what exists then is not looked at any more."""
+    """No cyclic garbage collection from the first conftest until the tests run; what exists then is not looked at."""
 
     def __init__(self, _on: bool) -> None:
+        pass
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_load_initial_conftests(self) -> None:
         gc.disable()
 
     @pytest.hookimpl(trylast=True)
