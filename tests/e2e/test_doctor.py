@@ -99,6 +99,25 @@ def test_each_defect_is_seen(suite: Callable[..., Path], monkeypatch: pytest.Mon
     assert sum(seconds for _n, seconds in run.facts["sleeps"].values()) == 0
 
 
+def test_a_test_that_depends_on_the_order_is_named_with_the_one_that_does_it(
+    suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = suite(
+        {
+            "test_a.py": "import os\n\ndef test_victim():\n    assert 'MODE' not in os.environ\n",
+            "test_b.py": "import os\n\ndef test_culprit():\n    os.environ['MODE'] = 'x'\n\ndef test_c():\n    pass\n",
+        }
+    )
+    monkeypatch.chdir(folder)
+    with Suite(find_program(), ["-p", "no:cacheprovider"], "2") as measured:
+        examination = Examination(measured, 2, 3, 600.0, lambda text: None)
+        examination.plain = measured.run().outcomes
+        examination.orders()
+    (note,) = examination.notes
+    assert note.text == "test_a.py::test_victim depends on the order of tests"
+    assert note.details[1] == "test_b.py::test_culprit"
+
+
 def test_a_fix_is_measured_and_kept(suite: Callable[..., Path]) -> None:
     folder = suite(
         {

@@ -135,6 +135,11 @@ class Examination:
         candidate.differences = self._differing(run.outcomes)
         if candidate.variant.runner == "run":  # how long its workers were idle
             candidate.details += [s.partition("; slowest")[0] for s in run.tail.split(" | ") if "workers, " in s]
+        if candidate.variant.runner == "run" and candidate.differences:
+            test = candidate.differences[0].rpartition(": ")[0]
+            self.notes.append(
+                Note("parallel", f"`hasten isolate {test} --journal` looks for what changes it in parallel")
+            )
         if candidate.must_hold_reversed and not candidate.differences:
             variant = Variant(simulate={**candidate.variant.simulate, "order": "reversed"})
             other = self.suite.run(variant).outcomes

@@ -22,6 +22,7 @@ def install(manager: pytest.PytestPluginManager, asked: dict[str, Any]) -> None:
         ("unused", Unused),
         ("collector", Collector),
         ("lazy", Lazy),
+        ("order", Order),
     ):
         if name in asked:
             manager.register(how(asked[name]), f"hasten-doctor-{name}")

@@ -308,8 +308,8 @@ def plugins(config: pytest.Config, items: list[pytest.Item]) -> list[dict[str, A
 
 
 def _names_in_file(config: pytest.Config) -> set[str]:
-    inicfg = getattr(config, "inicfg", None) or getattr(config, "_inicfg", {})
-    return set(inicfg)
+    inside = vars(config)  # the public name is deprecated in pytest 9, and suites turn warnings into errors
+    return set(inside.get("_inicfg") or inside.get("inicfg") or ())
 
 
 def _comes_from(config: pytest.Config, fixture: str, roots: set[str]) -> bool:

@@ -19,7 +19,7 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
         )
         yield Candidate(
             "bytecode",
-            f"{len(rewritten)} modules are compiled and their asserts rewritten in each run: {why}",
+            f"bytecode is not kept ({why}): asserts of {len(rewritten)} modules are rewritten in each run",
             "leave PYTHONDONTWRITEBYTECODE unset; PYTHONPYCACHEPREFIX=FOLDER keeps the caches out of the tree",
             Variant(env={"PYTHONDONTWRITEBYTECODE": None, "PYTHONPYCACHEPREFIX": "{folder}/bytecode"}),
             "collect",
