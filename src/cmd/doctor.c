@@ -32,7 +32,7 @@ static const struct opt options[] = {
      offsetof(struct doctor_args, python), NULL, false},
     {OPT_HEADING, .help = "What to do"},
     {OPT_FLAG, 0, "fix", NULL,
-     "make the safe changes in pyproject.toml or pytest.ini, one at a time; each is kept if the outcomes are the same "
+     "apply the safe changes to pyproject.toml or pytest.ini, one at a time; each is kept if the outcomes are the same "
      "and time is saved",
      offsetof(struct doctor_args, fix), NULL, false},
     {OPT_FLAG, 0, "json", NULL, "everything, as JSON", offsetof(struct doctor_args, json), NULL, false},
