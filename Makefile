@@ -36,7 +36,7 @@ $(VENV)/.lint: tools/requirements-lint.txt | $(VENV)/.ready
 
 build: $(VENV)/.ready
 	test -f build/dev/build.ninja || $(MESON) setup build/dev >/dev/null
-	for folder in src python tests/unit; do $(PY) tools/sources.py $$folder .c .py .pyi; done > build/dev/sources.new
+	for folder in src python tests/unit; do $(PY) tools/sources.py $$folder .c .py .pyi .html; done > build/dev/sources.new
 	cmp -s build/dev/sources.new build/dev/sources || $(MESON) setup --reconfigure build/dev >/dev/null
 	mv build/dev/sources.new build/dev/sources
 	$(IN_VENV) ninja -C build/dev -j $(JOBS) --quiet

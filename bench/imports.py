@@ -1,6 +1,7 @@
 """What watching imports costs, and whether its sum is that of a plain process: interleaved, CPU time.
 
 Usage: imports.py [--rounds N] [--python PATH] MODULE [MODULE ...]
+       imports.py truth [--rounds N] [--out FILE] [APP ...]     what is predicted, against edits really made
 
 Each round starts fresh processes, in changing order: plain; watched, as `hasten imports` does it; `-X importtime`.
 Each takes the CPU time of its own imports by time.process_time(). For each module: the median of each, the median of
@@ -108,4 +109,8 @@ def main():
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["truth"]:
+        import imports_truth
+
+        sys.exit(imports_truth.main(sys.argv[2:]))
     main()

@@ -293,7 +293,7 @@ static int ask_package(const struct showing *s, struct imports_view *view, struc
         return 0;
     if (write_export(s->profile, export_json, view, err) < 0)
         return -1;
-    return imports_page(s->m, s->profile, s->args->html, err);
+    return imports_page(s->m, s->profile, s->args->html, s->root, err);
 }
 
 static int report(const struct showing *s, const struct imports_view *view, const struct str *run)

@@ -37,7 +37,7 @@ int imports_reasons(const struct measuring *m, const struct profile *p, char **r
 /* Runs argv to its end; in and out: files, or NULL for nothing and for our own. 0 and its status, or -1. */
 int imports_start(const char *const *argv, const char *in, const char *out, int *status, struct err *err);
 int imports_write(const char *path, const struct str *text, struct err *err);
-int imports_page(const struct measuring *m, const char *profile, const char *path, struct err *err);
+int imports_page(const struct measuring *m, const char *profile, const char *path, const char *root, struct err *err);
 
 struct imports_tests_options {
     uint32_t workers;

@@ -45,9 +45,9 @@ int imports_write(const char *path, const struct str *text, struct err *err)
     return code;
 }
 
-int imports_page(const struct measuring *m, const char *profile, const char *path, struct err *err)
+int imports_page(const struct measuring *m, const char *profile, const char *path, const char *root, struct err *err)
 {
-    const char *argv[] = {m->python, "-P", "-m", "hasten.imports_page", profile, path, NULL};
+    const char *argv[] = {m->python, "-P", "-m", "hasten.imports_page", profile, path, root, NULL};
     int status;
 
     if (imports_start(argv, NULL, NULL, &status, err) < 0)

@@ -1,0 +1,1 @@
+"""From there to here."""

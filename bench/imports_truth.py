@@ -1,0 +1,168 @@
+"""What `hasten imports` predicts, against edits really made by the machinery of --fix in copies of bench/imports_apps.
+
+Called as `imports.py truth`; see there. For each application: its statements that may be lazy, the dearest first,
+and the sets that --fix would choose. Each is made in a copy of its own. The modules that are gone are compared by name;
+the time is the median, over pairs of processes that run one after the other, of what the copy takes less than the
+unchanged application (CPU time, user and system). The prediction is the mean of one before and one after these pairs.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+
+APPS = {"shop": "shop.api", "site": "pages.main", "jobs": "jobs.app", "etl": "etl.run", "gate": "gate.main"}
+STACKS = ("sqlalchemy", "pandas", "celery", "django", "boto3", "fastapi")
+
+
+def cpu_of(python, folder, module):
+    process = subprocess.Popen([python, "-W", "ignore", "-c", f"import {module}"], cwd=folder)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = 0
+    if status:
+        raise SystemExit(f"{folder}: import {module} ends with {status}")
+    return usage.ru_utime + usage.ru_stime
+
+
+class App:
+    def __init__(self, name, folder, options):
+        self.name, self.module, self.options = name, APPS[name], options
+        self.folder = pathlib.Path(folder)
+        self.plain = self.copy("plain")
+        self.profile = self.measure(self.plain, options.runs)
+
+    def copy(self, name):
+        target = self.folder / self.name / name
+        shutil.copytree(pathlib.Path(__file__).parent / "imports_apps" / self.name, target)
+        return target
+
+    def measure(self, folder, runs):
+        command = [self.options.program, "imports", "--python", self.options.python, "--json", "--runs", str(runs)]
+        environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+        done = subprocess.run([*command, self.module], cwd=folder, env=environment, capture_output=True, check=True)
+        return json.loads(done.stdout)
+
+    def sets(self, form):
+        """Statements to make lazy together: (their numbers, what is predicted)."""
+        from hasten.imports_choose import Chooser
+
+        self.chooser = Chooser(self.profile, str(self.plain), form)
+        self.chooser.look()
+        graph = self.chooser.graph
+        single = [(graph.without([one.at]).cpu_ns, [one]) for one in self.chooser.candidates]
+        chosen = [one for one in sorted(single, key=lambda one: -one[0]) if one[0] >= self.options.least * 1e6]
+        sets = [candidates for _, candidates in chosen[: self.options.single]]
+        together = []
+        for edit in self.chooser.choose(10):
+            together += edit.candidates
+            sets.append(list(together))
+        seen = set()
+        for candidates in sets:
+            key = tuple(sorted(one.at for one in candidates))
+            if key not in seen:
+                seen.add(key)
+                yield candidates, graph.without(key)
+
+    def make(self, number, candidates, form):
+        target = self.copy(f"edit{number}")
+        by_file = {}
+        for one in candidates:
+            by_file.setdefault(one.path, []).append(one.line)
+        for path, lines in by_file.items():
+            file = self.chooser.files[path]
+            (target / os.path.relpath(path, self.plain)).write_bytes(file.edited(lines, form, self.chooser.has_typing))
+        return target
+
+
+def predicted_again(app, candidates):
+    """The same set in a second profile, taken after the rounds: a machine's speed changes in between."""
+    from hasten.imports_graph import Graph
+
+    places = {(one.path, one.line) for one in candidates}
+    numbers = [at for at, one in enumerate(app.again["statements"]) if (one["file"], one["line"]) in places]
+    return Graph(app.again).without(numbers).cpu_ns / 1e9
+
+
+def pairs(app, folder, rounds):
+    """Seconds that the copy takes less than the unchanged one, of pairs that ran one after the other."""
+    found = []
+    for number in range(rounds):
+        order = (app.plain, folder) if number % 2 else (folder, app.plain)
+        took = {one: cpu_of(app.options.python, one, app.module) for one in order}
+        found.append(took[app.plain] - took[folder])
+    return found
+
+
+def compare(app, form, rounds):
+    names = {one["name"] for one in app.profile["modules"] if not one.get("failed")}
+    edits = []
+    for number, (candidates, predicted) in enumerate(app.sets(form)):
+        folder = app.make(number, candidates, form)
+        after = {one["name"] for one in app.measure(folder, 1)["modules"]}  # compiles, too
+        edits.append((candidates, predicted, names - after, pairs(app, folder, rounds)))
+    app.again = app.measure(app.plain, app.options.runs)
+    for candidates, predicted, gone, times in edits:
+        saved = statistics.median(times)
+        expected = (predicted.cpu_ns / 1e9 + predicted_again(app, candidates)) / 2
+        quarters = statistics.quantiles(times, n=4)
+        yield {
+            "app": app.name,
+            "statements": [f"{os.path.relpath(one.path, app.plain)}:{one.line} {one.words}" for one in candidates],
+            "modules": len(predicted.gone),
+            "modules_equal": set(predicted.gone) == gone,
+            "modules_differ": sorted(set(predicted.gone) ^ gone)[:10],
+            "predicted_ms": round(expected * 1e3, 1),
+            "measured_ms": round(saved * 1e3, 1),
+            "middle_half_ms": [round(quarters[0] * 1e3, 1), round(quarters[2] * 1e3, 1)],
+            "error_ms": round((expected - saved) * 1e3, 1),
+            "within": abs(expected - saved) <= max(0.005, 0.1 * saved),
+        }
+
+
+def versions(python):
+    code = f"import importlib.metadata as m; print(*(p + ' ' + m.version(p) for p in {STACKS!r}), sep=', ')"
+    return subprocess.run([python, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def main(argv):
+    parser = argparse.ArgumentParser(prog="imports.py truth", description=__doc__.split("\n\n")[0])
+    parser.add_argument("--python", default=sys.executable, help="with hasten, libcst and the stacks installed")
+    parser.add_argument("--program", default=str(pathlib.Path(sys.executable).with_name("hasten")))
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--runs", type=int, default=7, help="processes of each prediction")
+    parser.add_argument("--single", type=int, default=7, help="single statements of each application")
+    parser.add_argument("--least", type=float, default=1.0, metavar="MS", help="what a statement must save")
+    parser.add_argument("--form", default="function", choices=("function", "lazy", "lazy-modules"))
+    parser.add_argument("--out", help="JSON lines are added to this file")
+    parser.add_argument("apps", nargs="*", default=list(APPS), metavar="APP")
+    options = parser.parse_args(argv)
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in options.apps:
+            for row in compare(App(name, folder, options), options.form, options.rounds):
+                rows.append(row)
+                print(json.dumps(row), flush=True)
+    summary = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "python": platform.python_version(),
+        "versions": versions(options.python),
+        "cpus": os.cpu_count(),
+        "form": options.form,
+        "rounds": options.rounds,
+        "edits": len(rows),
+        "modules_equal": sum(row["modules_equal"] for row in rows),
+        "within": sum(row["within"] for row in rows),
+    }
+    print(json.dumps(summary))
+    if options.out:
+        with open(options.out, "a", encoding="utf-8") as file:
+            for row in (summary, *rows):
+                file.write(json.dumps(row) + "\n")
+    return 0 if all(row["within"] and row["modules_equal"] for row in rows) else 1
