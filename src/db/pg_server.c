@@ -342,6 +342,8 @@ static int start_postmaster(struct pg_server *server, struct err *err)
     add_setting(argv, &n, server->program.major >= 13 ? "wal_keep_size=128MB" : "wal_keep_segments=128");
     if (server->program.major >= 18)
         add_setting(argv, &n, "io_method=sync"); /* no worker processes that read ahead in what is in memory */
+    if (server->program.major >= 18 && copy_shares_blocks(server->folder))
+        add_setting(argv, &n, "file_copy_method=clone");
     code = spawn_as_server(server, argv, true, &server->pid);
     if (code < 0) {
         server->pid = 0;
