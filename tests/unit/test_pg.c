@@ -2,6 +2,7 @@
 
 #include "db/pg.h"
 #include "db/pq.h"
+#include "db/wal.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -232,6 +233,65 @@ static void test_a_template_on_its_way_to_the_cache_is_not_lost_to_the_next(void
     assert_true(pg_server_has(&pg.server, "aa07"));
 }
 
+/* ---- the log */
+
+static uint64_t position_after(const char *sql)
+{
+    char text[400];
+    uint64_t position;
+
+    snprintf(text, sizeof text, "%s; SET synchronous_commit = on; SELECT pg_logical_emit_message(true, 'test', '')",
+             sql);
+    assert_true(wal_position(ask("hasten_0123abcd_log", text), &position));
+    return position;
+}
+
+static uint32_t number(const char *sql)
+{
+    return (uint32_t)strtoul(ask("hasten_0123abcd_log", sql), NULL, 10);
+}
+
+static bool is_touched(const struct wal_touches *touches, const char *table)
+{
+    char sql[100];
+
+    snprintf(sql, sizeof sql, "SELECT pg_relation_filenode('%s')", table);
+    for (size_t i = 0; i < touches->n; i++)
+        if (touches->items[i].filenode == number(sql))
+            return true;
+    return false;
+}
+
+static void test_the_log_tells_what_was_changed_and_not_what_was_rolled_back(void **state)
+{
+    char folder[PLACE_SIZE + 16];
+    struct wal_source source = {.folder = folder, .segment_bytes = 1 << 20, .timeline = 1};
+    struct wal_touches touches;
+    uint64_t from, to;
+
+    (void)state;
+    NEED_SERVER();
+    source.major = pg.version / 10000;
+    snprintf(folder, sizeof folder, "%s/data/pg_wal", pg.server.folder);
+    build("aa08", "CREATE TABLE a(x int PRIMARY KEY, y text); CREATE TABLE b(x int); CREATE TABLE c(x int); "
+                  "CREATE TABLE d(x int); INSERT INTO b VALUES (1); CREATE SEQUENCE s");
+    assert_int_equal(pg_provider.clone(&pg.db, "aa08", "hasten_0123abcd_log", &err), 0);
+    from = position_after("SELECT 1");
+    to =
+        position_after("INSERT INTO a SELECT i, repeat('x', 500) FROM generate_series(1, 9000) i; BEGIN; INSERT INTO c "
+                       "VALUES (1); SAVEPOINT p; DELETE FROM b; ROLLBACK TO p; SELECT nextval('s'); COMMIT; BEGIN; "
+                       "INSERT INTO d VALUES (1); CREATE TABLE e(); ROLLBACK; SELECT * FROM b FOR UPDATE");
+    assert_true(to - from > 4 << 20); /* over several files */
+    if (wal_read(&source, from, to, number("SELECT oid FROM pg_database WHERE datname = current_database()"), &touches,
+                 &err) < 0)
+        fail_msg("%s", err.text);
+    assert_true(is_touched(&touches, "a") && is_touched(&touches, "c") && is_touched(&touches, "s"));
+    assert_false(is_touched(&touches, "b") || is_touched(&touches, "d") || is_touched(&touches, "a_pkey"));
+    wal_touches_release(&touches);
+    assert_int_equal(wal_read(&source, from + 8, to, 0, &touches, &err), -1);
+    assert_int_equal(wal_read(&source, from, to + (UINT64_C(1) << 32), 0, &touches, &err), -1);
+}
+
 static void test_a_server_that_was_killed_is_said(void **state)
 {
     (void)state;
@@ -308,6 +368,7 @@ int main(void)
         cmocka_unit_test(test_the_server_listens_in_a_folder_of_its_own_alone),
         cmocka_unit_test(test_a_template_outlives_the_server_in_the_cache),
         cmocka_unit_test(test_a_template_on_its_way_to_the_cache_is_not_lost_to_the_next),
+        cmocka_unit_test(test_the_log_tells_what_was_changed_and_not_what_was_rolled_back),
         cmocka_unit_test(test_a_server_that_was_killed_is_said),
         cmocka_unit_test(test_the_strategy_follows_the_disk_and_the_size),
         cmocka_unit_test(test_a_name_tells_its_run_and_no_other_name_does),
