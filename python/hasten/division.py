@@ -88,6 +88,8 @@ def once_reason(config: pytest.Config) -> str:
     scheduler = getattr(config.pluginmanager.hook, "pytest_xdist_make_scheduler", None)
     if scheduler is not None and scheduler.get_hookimpls():
         return "pytest_xdist_make_scheduler"
+    if state.resources is not None:
+        return "tests need resources"
     if warning_log() is None:
         return "warnings are not recorded"
     hook = foreign_hook(config)

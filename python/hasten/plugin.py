@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -44,6 +44,7 @@ class State:
     db_adapters: list[str] | None = None  # those that the project's settings allow; None: all (db_adapt.py)
     db_keep: dict[str, int] | None = None  # limits of what is kept of databases for later runs
     db_root: str = ""  # the project's folder
+    resources: Any = None  # resources.Controller of a project that has some
     db_pid: int = 0  # the process for which databases are kept, where that is not the supervisor
 
 
@@ -195,6 +196,24 @@ def _wanted(manager: pytest.PytestPluginManager) -> bool:
     return state.manager is manager
 
 
+@pytest.fixture(scope="session")
+def hasten_ports() -> Callable[[int], list[int]]:
+    """hasten_ports(n): free TCP ports that no other worker of any run has, for the rest of the session."""
+    from hasten.ports import ports
+
+    return ports.take
+
+
+@pytest.fixture
+def hasten_port() -> Iterator[int]:
+    """A free TCP port that no other worker of any run has."""
+    from hasten.ports import ports
+
+    found = ports.take(1)
+    yield found[0]
+    ports.give(found)
+
+
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
     group = parser.getgroup("hasten", "parallel runs (hasten)")
     group.addoption(
@@ -215,18 +234,23 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     options.add(parser, group, pluginmanager)
 
 
-def _has_databases(config: pytest.Config) -> bool:
-    """pyproject.toml has a table for databases, perhaps: cheap, as every pytest run asks."""
+def _project(config: pytest.Config) -> bytes:
+    """pyproject.toml, which may have tables of ours: only looked at here, as every pytest run does so."""
     try:
         with open(os.path.join(config.rootpath, "pyproject.toml"), "rb") as f:
-            return b"hasten.db" in f.read()
+            return f.read()
     except OSError:
-        return False
+        return b""
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
-    if _has_databases(early_config):
+    project = _project(early_config)
+    if b"hasten" in project and b"resources" in project:
+        from hasten import resources
+
+        resources.begin(early_config)
+    if b"hasten.db" in project:
         from hasten import db
 
         db.begin(early_config, _wanted(early_config.pluginmanager))

@@ -378,7 +378,8 @@ class Template:
         else:
             ids, columns, n_groups = self.parts.table
             self.parts.merge(collected)
-        fd = _native.blob(wire.catalog_build(ids, columns, n_groups, wire.dumps(collected)))
+        needs = state.resources.blob(session.items * self._n_copies()) if state.resources else b""
+        fd = _native.blob(wire.catalog_build(ids, columns, n_groups, wire.dumps(collected), needs))
         nothing = blocked or not ids
         self.told = True
         _native.send(chan, _native.WIRE_CATALOG, 0, int(nothing), int(wait_for_me), b"", fd)

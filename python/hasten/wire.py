@@ -25,7 +25,7 @@ from _pytest._io import TerminalWriter
 
 SEPARATOR = "\x1e"  # of the messages of one usage error
 CATALOG_MAGIC = b"hscat 01"
-_CATALOG_HEAD = struct.Struct("=8sIIQQQQ16x")
+_CATALOG_HEAD = struct.Struct("=8sIIQQQQQQ")
 
 
 def _root(module: str | None) -> str:
@@ -213,7 +213,9 @@ def apply_extras(report: Any, extras: dict[str, Any], config: pytest.Config) -> 
 LATE = 0x80000000  # beside an affinity: CATALOG_LATE of store/catalog.h
 
 
-def catalog_build(ids: list[str], columns: Iterable[tuple[int, int, int, int]], n_groups: int, python: bytes) -> bytes:
+def catalog_build(
+    ids: list[str], columns: Iterable[tuple[int, int, int, int]], n_groups: int, python: bytes, needs: bytes = b""
+) -> bytes:
     """The catalog of store/catalog.h. columns: (file, group, affinity, timeout_ms) of each id, in the same order."""
     encoded = [nodeid.encode("utf-8", "surrogatepass") for nodeid in ids]
     table = array.array("I")
@@ -221,14 +223,16 @@ def catalog_build(ids: list[str], columns: Iterable[tuple[int, int, int, int]], 
     for raw, (file, group, affinity, timeout_ms) in zip(encoded, columns, strict=True):
         table.extend((at, len(raw), file, group, affinity, timeout_ms))
         at += len(raw)
-    strings_at = _CATALOG_HEAD.size + len(table) * table.itemsize
-    head = _CATALOG_HEAD.pack(CATALOG_MAGIC, len(ids), n_groups, strings_at + at, len(python), strings_at, at)
-    return b"".join((head, table.tobytes(), *encoded, python))
+    needs_at = _CATALOG_HEAD.size + len(table) * table.itemsize
+    strings_at = needs_at + len(needs)
+    places = (strings_at + at, len(python), strings_at, at, needs_at, len(needs))
+    head = _CATALOG_HEAD.pack(CATALOG_MAGIC, len(ids), n_groups, *places)
+    return b"".join((head, table.tobytes(), needs, *encoded, python))
 
 
 def catalog_read(blob: bytes) -> tuple[list[str], Any]:
     """(node ids, Python part) of a catalog."""
-    magic, n, _groups, python_at, python_size, strings_at, _size = _CATALOG_HEAD.unpack_from(blob)
+    magic, n, _groups, python_at, python_size, strings_at, *_rest = _CATALOG_HEAD.unpack_from(blob)
     if magic != CATALOG_MAGIC:
         raise ValueError("not a catalog")
     table = array.array("I")

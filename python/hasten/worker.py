@@ -157,6 +157,7 @@ class Worker:
         setupstate.teardown_exact = _native.loop_teardown_exact  # type: ignore[method-assign,assignment]
         self.fuse = fuse.Fuse.make(self.config, self, session)
         at_once = reads_nextitem(self.config)
+        leased = state.resources is not None and state.resources.enter(session)
         index = _native.worker_take()
         try:
             while index >= 0:
@@ -174,7 +175,17 @@ class Worker:
                 _native.fuse_leave()
                 self.n_run += _native.fuse_count()
         self.item_index = NO_ITEM
+        if leased:
+            self._last_teardown(setupstate)
         _native.worker_leave()
+
+    def _last_teardown(self, setupstate: Any) -> None:
+        """This worker has waited for another test, with its session set up, and there was none."""
+        item = _native.loop_current()
+        call = pytest.CallInfo.from_call(lambda: setupstate.teardown_exact(None), "teardown")
+        if call.excinfo is not None and item is not None:
+            report = item.ihook.pytest_runtest_makereport(item=item, call=call)
+            self.events.append(("r", self._written(report)))
 
     def _run_tests(self, index: int, at_once: bool) -> tuple[int, int, pytest.Item | None]:
         """Up to one that needs more than fuse.c does: what is left of it, its index, and what comes next."""

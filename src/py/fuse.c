@@ -12,6 +12,7 @@
 #include "py/effects.h"
 #include "py/filters.h"
 #include "py/fixture.h"
+#include "py/leased.h"
 #include "py/link.h"
 #include "py/loop.h"
 #include "py/native.h"
@@ -435,6 +436,7 @@ static int run_one(PyObject *item, uint32_t index, PyObject *nextitem)
 /* The next test's index; -1: there is none or *code says why not, with an exception set where that is -1. */
 static long after_one(int *code)
 {
+    long next;
     int stop;
 
     fuse.n_published++;
@@ -445,7 +447,10 @@ static long after_one(int *code)
         *code = stop < 0 ? -1 : RUN_STOPPED;
         return -1;
     }
-    return loop_next();
+    next = loop_next();
+    if (next == LEASED_ERROR)
+        *code = -1;
+    return next;
 }
 
 static PyObject *native_fuse_loop(PyObject *self, PyObject *args)

@@ -1,6 +1,7 @@
 /* link.c - a worker's link to the run: takes tests from the plan, publishes results in its ring. */
 #include "py/link.h"
 
+#include "py/leased.h"
 #include "py/native.h"
 
 #include "base/clock.h"
@@ -50,11 +51,12 @@ static PyObject *native_worker_attach(PyObject *self, PyObject *args)
     mine.ring = segment_ring(&mine.segment, index);
     mine.index = index;
     origin_mark();
+    leased_attach();
     atomic_store_explicit(&mine.slot->state, SLOT_RUNNING, memory_order_release);
     Py_RETURN_NONE;
 }
 
-static bool stopped(void)
+bool link_stopped(void)
 {
     return atomic_load_explicit(&mine.segment.head->stop, memory_order_relaxed) != 0;
 }
@@ -107,8 +109,7 @@ static bool steal(void)
     return false;
 }
 
-/* In their order, and each worker ever further back: they may depend on what others of them leave. */
-static uint32_t take_late(void)
+uint32_t link_take_late(void)
 {
     for (uint32_t i = 0; i < mine.segment.head->n_slots; i++) {
         struct slot *slot = segment_slot(&mine.segment, i);
@@ -120,36 +121,66 @@ static uint32_t take_late(void)
     return RANGE_NONE;
 }
 
+uint32_t link_take_usual(void)
+{
+    for (;;) {
+        const uint32_t at = range_take(&mine.slot->range);
+
+        if (at != RANGE_NONE || !steal())
+            return at;
+    }
+}
+
+uint32_t link_front(void)
+{
+    return range_peek(&mine.slot->range);
+}
+
+const struct link *link_mine(void)
+{
+    static struct link link;
+
+    link = (struct link){.segment = &mine.segment, .plan = &mine.plan, .index = mine.index};
+    return &link;
+}
+
 long link_take(void)
 {
+    uint32_t at;
+    uint32_t item;
+
     end_copies(0);
-    while (!stopped()) {
-        const uint32_t at = mine.late ? take_late() : range_take(&mine.slot->range);
-
-        if (at != RANGE_NONE) {
-            const uint32_t item = plan_table_order(&mine.plan)[at];
-
-            atomic_store_explicit(&mine.slot->claimed, item, memory_order_release);
-            return (long)item;
-        }
-        if (mine.late)
-            return -1;
-        mine.late = !steal();
+    if (leased_on())
+        return leased_claim();
+    at = mine.late || link_stopped() ? RANGE_NONE : link_take_usual();
+    if (at == RANGE_NONE && !link_stopped()) {
+        mine.late = true;
+        at = link_take_late();
     }
-    return -1;
+    if (at == RANGE_NONE)
+        return -1;
+    item = plan_table_order(&mine.plan)[at];
+    atomic_store_explicit(&mine.slot->claimed, item, memory_order_release);
+    return (long)item;
 }
 
 static PyObject *native_worker_take(PyObject *self, PyObject *args)
 {
+    long index = link_take();
+
     (void)self;
     (void)args;
-    return PyLong_FromLong(link_take());
+    if (leased_on())
+        index = leased_wait(index);
+    return index == LEASED_ERROR ? NULL : PyLong_FromLong(index);
 }
 
 long link_peek(void)
 {
-    const uint32_t at = stopped() ? RANGE_NONE : range_peek(&mine.slot->range);
+    const uint32_t at = link_stopped() ? RANGE_NONE : range_peek(&mine.slot->range);
 
+    if (leased_on())
+        return link_stopped() ? -1 : leased_peek();
     return at == RANGE_NONE ? -1 : (long)plan_table_order(&mine.plan)[at];
 }
 
@@ -160,8 +191,7 @@ void link_begin(uint32_t item, uint64_t limit_ns)
     atomic_store_explicit(&mine.slot->started_ns, clock_now_ns(), memory_order_relaxed);
     atomic_store_explicit(&mine.slot->limit_ns, limit_ns, memory_order_relaxed);
     if (atomic_load_explicit(&mine.slot->claimed, memory_order_relaxed) == item)
-        if (atomic_load_explicit(&mine.slot->claimed, memory_order_relaxed) == item)
-            atomic_store_explicit(&mine.slot->claimed, SEGMENT_NO_ITEM, memory_order_relaxed);
+        atomic_store_explicit(&mine.slot->claimed, SEGMENT_NO_ITEM, memory_order_relaxed);
     /* Release: who sees the item sees its start and limit. */
     atomic_store_explicit(&mine.slot->current, item, memory_order_release);
 }
@@ -269,7 +299,7 @@ static PyObject *native_worker_stopped(PyObject *self, PyObject *args)
 {
     (void)self;
     (void)args;
-    return PyBool_FromLong(stopped());
+    return PyBool_FromLong(link_stopped());
 }
 
 void link_pause(bool on)
@@ -302,7 +332,7 @@ PyMethodDef worker_methods[] = {
     {"worker_failed", native_worker_failed, METH_NOARGS,
      "worker_failed() -> int\n\nCounts a failure of the run and stops the run at --maxfail."},
     {"worker_stop", native_worker_stop, METH_NOARGS, "worker_stop()\n\nNo worker starts another test."},
-    {"worker_stopped", native_worker_stopped, METH_NOARGS, "worker_stopped() -> bool"},
+    {"worker_stopped", native_worker_stopped, METH_NOARGS, "worker_link_stopped() -> bool"},
     {"worker_leave", native_worker_leave, METH_NOARGS, "worker_leave()\n\nNo more tests for this worker."},
     {NULL, NULL, 0, NULL},
 };

@@ -1,6 +1,7 @@
 /* loop.c - see loop.h. */
 #include "py/loop.h"
 
+#include "py/leased.h"
 #include "py/link.h"
 #include "py/words.h"
 #include "py/native.h"
@@ -10,11 +11,12 @@ static struct {
     PyObject *items;    /* owned, list */
     PyObject *items_of; /* owned, list: index in the catalog -> index in items */
     PyObject *original; /* owned: session._setupstate.teardown_exact */
+    PyObject *current;  /* owned: the running test, where that is asked for (leased.h) */
     PyObject *peeked;   /* owned: what the running test was told to come next, or None */
     bool hidden;        /* the session has _shouldfail and _shouldstop */
     bool inside;        /* of a test */
     bool has_claimed;
-    long claimed; /* -1: nothing comes next */
+    long claimed; /* -1: nothing comes next; or leased.h */
 } loop;
 
 /* Borrowed; NULL with an exception set. */
@@ -50,6 +52,8 @@ int loop_stopping(void)
 
 PyObject *loop_nextitem(PyObject *nextitem)
 {
+    PyObject *next;
+
     if (!loop.inside || nextitem != loop.peeked)
         return nextitem;
     if (!loop.has_claimed) {
@@ -63,7 +67,12 @@ PyObject *loop_nextitem(PyObject *nextitem)
             loop.claimed = -1;
         loop.has_claimed = true;
     }
-    return loop.claimed < 0 ? Py_None : item_at(loop.claimed);
+    next = loop.claimed < 0 ? NULL : item_at(loop.claimed);
+    if (loop.claimed >= 0 && !next)
+        return NULL;
+    if (leased_on())
+        return leased_stand_in(loop.current, loop.claimed, next);
+    return next ? next : Py_None;
 }
 
 PyObject *loop_original(void)
@@ -91,12 +100,22 @@ static PyObject *native_loop_set(PyObject *self, PyObject *args)
     Py_RETURN_NONE;
 }
 
+static int keep_current(uint32_t index)
+{
+    PyObject *item = item_at((long)index);
+
+    Py_XSETREF(loop.current, Py_XNewRef(item));
+    return item ? 0 : -1;
+}
+
 static int begin(uint32_t index, uint64_t limit_ns, bool at_once)
 {
     PyObject *next;
     long ahead;
 
     loop.has_claimed = false;
+    if (leased_on() && (keep_current(index) < 0 || leased_begin(loop.current) < 0))
+        return -1;
     link_begin(index, limit_ns);
     if (at_once)
         claim();
@@ -126,12 +145,21 @@ int loop_end(void)
 {
     loop.inside = false;
     link_end();
+    if (leased_on() && loop.has_claimed)
+        leased_turn();
     return loop_stopping();
 }
 
 long loop_next(void)
 {
-    return loop.has_claimed ? loop.claimed : link_take();
+    const bool late = !loop.has_claimed;
+    const long next = late ? link_take() : loop.claimed;
+
+    if (!leased_on())
+        return next;
+    if (late)
+        leased_claimed_late(next);
+    return leased_wait(next);
 }
 
 static PyObject *native_loop_begin(PyObject *self, PyObject *args)
@@ -157,9 +185,18 @@ static PyObject *native_loop_end(PyObject *self, PyObject *args)
 
 static PyObject *native_loop_next(PyObject *self, PyObject *args)
 {
+    const long next = loop_next();
+
     (void)self;
     (void)args;
-    return PyLong_FromLong(loop_next());
+    return next == LEASED_ERROR ? NULL : PyLong_FromLong(next);
+}
+
+static PyObject *native_loop_current(PyObject *self, PyObject *args)
+{
+    (void)self;
+    (void)args;
+    return Py_NewRef(loop.current ? loop.current : Py_None);
 }
 
 static PyObject *native_loop_teardown_exact(PyObject *self, PyObject *nextitem)
@@ -181,6 +218,8 @@ PyMethodDef loop_methods[] = {
      "loop_end() -> bool\n\nThe test is over and its result published; True: the session is to "
      "stop."},
     {"loop_next", native_loop_next, METH_NOARGS, "loop_next() -> int\n\nThe next test's index in the catalog, or -1."},
+    {"loop_current", native_loop_current, METH_NOARGS,
+     "loop_current() -> item or None\n\nThe last test that has begun, in a run with leases."},
     {"loop_teardown_exact", native_loop_teardown_exact, METH_O,
      "loop_teardown_exact(nextitem)\n\nStands in for SetupState.teardown_exact and claims the next test."},
     {NULL, NULL, 0, NULL},

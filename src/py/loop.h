@@ -26,7 +26,7 @@ PyObject *loop_begin(long index, PyObject *limits, bool at_once, PyObject **next
 /* The test is over and its result published. 1: the session is to stop, 0, or -1 with an exception set. */
 int loop_end(void);
 
-/* The next test's index in the catalog, or -1. */
+/* The next test's index in the catalog, -1, or LEASED_ERROR with an exception set. May wait (leased.h). */
 long loop_next(void);
 
 /* pytest's own SetupState.teardown_exact of the session, borrowed. */

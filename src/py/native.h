@@ -26,5 +26,6 @@ extern PyMethodDef covered_methods[];     /* covered.c: what it collected, for c
 extern PyMethodDef collect_methods[];     /* collect.c: caches and items of collection */
 extern PyMethodDef importwatch_methods[]; /* importwatch.c: what imports cost */
 extern PyMethodDef database_methods[];    /* database.c: workers' databases */
+extern PyMethodDef lease_methods[];       /* leased.c: exclusive things */
 
 #endif

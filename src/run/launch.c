@@ -18,11 +18,12 @@
 
 /*
  * As pytest's console script would start, so that sys.path and sys.argv are what the suite knows; only -c's entry for
- * the current folder has to go.
+ * the current folder has to go. `python -m hasten` puts it there as `python -m pytest` does.
  */
 static const char boot[] =
-    "import sys\n"
+    "import os, sys\n"
     "if sys.path and sys.path[0] == '': del sys.path[0]\n"
+    "if os.environ.pop('HASTEN_CWD_ON_PATH', ''): sys.path.insert(0, os.getcwd())\n"
     "try:\n"
     "    from hasten.plugin import console_main\n"
     "except ImportError as exc:\n"

@@ -344,17 +344,23 @@ static void after_death(struct run *run, uint32_t slot, int status)
  * The test that a dead worker had taken for later goes back to the front of its range, with the rest of its unit: whoever
  * takes that over runs it where it belongs.
  */
+static void give_back_to(struct run *run, struct range *range, uint32_t item)
+{
+    uint32_t lo, hi;
+
+    range_read(range, &lo, &hi);
+    if (lo > 0 && lo <= run->n_free && plan_table_order(&run->table)[lo - 1] == item && range_give_back(range, lo - 1))
+        trace_event("claim_given_back", TRACE_U64("item", item), TRACE_U64("at", lo - 1));
+}
+
 static void give_back_claim(struct run *run, struct slot *slot)
 {
     const uint32_t item = atomic_load_explicit(&slot->claimed, memory_order_acquire);
-    uint32_t lo, hi;
 
     if (item >= run->catalog.n_items || run->result[item] || !run->planned)
         return;
-    range_read(&slot->range, &lo, &hi);
-    if (lo > 0 && lo <= run->n_free && plan_table_order(&run->table)[lo - 1] == item &&
-        range_give_back(&slot->range, lo - 1))
-        trace_event("claim_given_back", TRACE_U64("item", item), TRACE_U64("at", lo - 1));
+    give_back_to(run, &slot->range, item);
+    give_back_to(run, &slot->block, item);
 }
 
 void pool_reap(struct run *run, uint32_t slot, int status)
@@ -375,6 +381,8 @@ void pool_reap(struct run *run, uint32_t slot, int status)
     give_back_claim(run, shared);
     /* Release: thieves that see DEAD may take what was claimed for a started unit. */
     atomic_store_explicit(&shared->state, SLOT_DEAD, memory_order_release);
+    if (run->leased && run->planned)
+        leases_bury(&run->leases, shared, slot);
     trace_event("worker_end", TRACE_U64("slot", slot), TRACE_U64("status", status));
     if ((!worker->node_down || status != 0) && !worker->aborted)
         after_death(run, slot, status);

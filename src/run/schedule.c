@@ -23,6 +23,8 @@ int schedule_open(struct run *run, int catalog_fd, struct err *err)
         return err_set(err, "what was collected is too large for a journal (%zu bytes)", run->catalog_size);
     if (catalog_open(&run->catalog, run->catalog_map, run->catalog_size, err) < 0)
         return -1;
+    if (queues_open(run, err) < 0)
+        return -1;
     n = run->catalog.n_items;
     run->has_catalog = true;
     run->result = hs_alloc(n);
@@ -87,6 +89,7 @@ static void fill_table(struct run *run, const struct plan *plan, const uint32_t 
     for (uint32_t p = 0; p < plan->n; p++) {
         order[base + p] = left[plan->order[p]];
         unit[base + p] = base + plan->unit[p];
+        queues_fill(run, base + p, order[base + p], run->leased ? run->needs.items[order[base + p]].set : 0);
     }
     run->n_free += plan->n;
     run->table.head[1] = run->n_free;
@@ -139,6 +142,7 @@ static void hand_out_late(struct run *run, const uint32_t *late, uint32_t n, str
     for (uint32_t p = base; p < base + n; p++) {
         order[p] = late[p - base];
         unit[p] = p;
+        queues_fill(run, p, order[p], run->leased ? run->needs.items[order[p]].set : 0);
         run->expected_total_ns += run->expected_ns[late[p - base]];
     }
     run->n_free += n;
@@ -151,12 +155,18 @@ static int hand_out_to(struct run *run, uint32_t *left, uint32_t n, uint32_t n_w
 {
     /* One worker keeps the given order, in which the late ones stand where they belong. */
     const uint32_t n_usual = n_workers > 1 ? put_late_behind(run, left, n) : n;
-    const uint32_t base = run->n_free;
+    uint32_t n_planned = n_usual;
+    uint32_t base;
     struct plan plan = {0};
 
     n_workers = least(n_workers, n);
-    if (n == 0 || (n_usual && make_plan(run, &plan, left, n_usual, least(n_workers, n_usual), err) < 0))
-        return n == 0 ? 0 : -1;
+    if (n == 0)
+        return 0;
+    if (queues_split(run, left, &n_planned, mode_of(run) == PLAN_GROUPS, err) < 0)
+        return -1;
+    base = run->n_free;
+    if (n_planned && make_plan(run, &plan, left, n_planned, least(n_workers, n_planned), err) < 0)
+        return -1;
     run->expected_total_ns += plan.expected_total_ns;
     fill_table(run, &plan, left);
     trace_event("planned", TRACE_U64("tests", n), TRACE_U64("workers", n_workers),
@@ -242,11 +252,14 @@ int schedule_part(struct run *run, uint32_t part, struct err *err)
 
 int schedule_plan(struct run *run, struct err *err)
 {
+    const uint32_t capacity = run->catalog.n_items * 4 + 16;
+
     if (parts_check(run, err) < 0)
         return -1;
-    run->table_fd = plan_table_create(&run->table, run->catalog.n_items * 4 + 16, err);
+    run->table_fd = plan_table_create(&run->table, capacity, queues_bytes(run, capacity), err);
     if (run->table_fd < 0)
         return -1;
+    queues_make(run, run->n_workers == 1 || run->segment.head->each);
     run->planned = true;
     return hand_out(run, err);
 }
@@ -255,6 +268,7 @@ static void empty_slot(struct slot *slot)
 {
     range_set(&slot->range, 0, 0);
     range_set(&slot->late, 0, 0);
+    range_set(&slot->block, 0, 0);
 }
 
 uint32_t schedule_again(struct run *run)

@@ -86,9 +86,14 @@ void segment_detach(struct segment *segment)
     *segment = (struct segment){0};
 }
 
-int plan_table_create(struct plan_table *table, uint32_t capacity, struct err *err)
+static size_t arrays_bytes(uint32_t capacity)
 {
-    const int fd = shm_create("hasten-plan", (2 + 2 * (size_t)capacity) * sizeof(uint32_t));
+    return round_up((2 + 2 * (size_t)capacity) * sizeof(uint32_t), 64);
+}
+
+int plan_table_create(struct plan_table *table, uint32_t capacity, size_t more, struct err *err)
+{
+    const int fd = shm_create("hasten-plan", arrays_bytes(capacity) + more);
     void *memory;
     int code;
 
@@ -105,16 +110,27 @@ int plan_table_create(struct plan_table *table, uint32_t capacity, struct err *e
     return fd;
 }
 
-int plan_table_attach(struct plan_table *table, int fd, struct err *err)
+/* Workers only read it, unless there is more than the arrays. */
+static int map_table(struct plan_table *table, int fd, bool writable)
 {
     void *memory;
-    const int code = shm_map(fd, false, &memory, &table->size);
+    const int code = shm_map(fd, writable, &memory, &table->size);
 
-    table->head = NULL;
+    table->head = code < 0 ? NULL : memory;
+    return code;
+}
+
+int plan_table_attach(struct plan_table *table, int fd, struct err *err)
+{
+    int code = map_table(table, fd, false);
+
+    if (code == 0 && plan_table_more(table)) {
+        shm_unmap(table->head, table->size);
+        code = map_table(table, fd, true);
+    }
     if (code < 0)
         return err_sys(err, -code, "cannot map the run's plan");
-    table->head = memory;
-    if (table->size < 8 || table->size != (2 + 2 * (size_t)table->head[0]) * sizeof(uint32_t)) {
+    if (table->size < 8 || table->size < arrays_bytes(table->head[0])) {
         plan_table_detach(table);
         return err_set(err, "the run's plan has an impossible size");
     }
@@ -135,4 +151,11 @@ uint32_t *plan_table_order(const struct plan_table *table)
 uint32_t *plan_table_unit(const struct plan_table *table)
 {
     return table->head + 2 + table->head[0];
+}
+
+void *plan_table_more(const struct plan_table *table)
+{
+    const size_t arrays = table->size < 8 ? 0 : arrays_bytes(table->head[0]);
+
+    return arrays < table->size ? (char *)table->head + arrays : NULL;
 }

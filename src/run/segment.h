@@ -9,6 +9,7 @@
  *      0  u32 capacity, u32 n      positions it can hold, positions in use now
  *      8  u32 order[capacity]      position -> item
  *      .  u32 unit[capacity]       position -> first position of its unit (sched/range.h)
+ *      .  leases.h, where tests need exclusive things: then workers write there, too
  * S fills it before it sends it; positions added later (tests that are run again) are written before the range that
  * names them is set.
  *
@@ -25,7 +26,7 @@
 #include "run/ring.h"
 #include "sched/range.h"
 
-#define SEGMENT_MAGIC "hsseg 03"
+#define SEGMENT_MAGIC "hsseg 04"
 #define SEGMENT_NO_ITEM UINT32_MAX
 #define SEGMENT_RING_BYTES 262144u
 
@@ -47,7 +48,8 @@ struct segment_head {
 
 struct slot {
     _Alignas(128) struct range range;
-    struct range late;      /* for after all of range: any worker of this part takes its front, whoever has it */
+    struct range late;  /* for after all of range: any worker of this part takes its front, whoever has it */
+    struct range block; /* leases.h: the rest of what is run under one lease; not to be stolen while its owner lives */
     _Atomic uint32_t state; /* enum slot_state */
     _Atomic int32_t pid;
     _Atomic uint32_t current;    /* item that runs now, or SEGMENT_NO_ITEM */
@@ -80,10 +82,12 @@ void segment_detach(struct segment *segment);
 struct slot *segment_slot(const struct segment *segment, uint32_t index);
 struct ring *segment_ring(const struct segment *segment, uint32_t index);
 
-int plan_table_create(struct plan_table *table, uint32_t capacity, struct err *err); /* descriptor or -1 */
+/* more: bytes behind the two arrays, zero, aligned to 64. Descriptor or -1. */
+int plan_table_create(struct plan_table *table, uint32_t capacity, size_t more, struct err *err);
 int plan_table_attach(struct plan_table *table, int fd, struct err *err);
 void plan_table_detach(struct plan_table *table);
 uint32_t *plan_table_order(const struct plan_table *table);
 uint32_t *plan_table_unit(const struct plan_table *table);
+void *plan_table_more(const struct plan_table *table); /* NULL: nothing is there */
 
 #endif

@@ -10,6 +10,7 @@
 #define HASTEN_RUN_STATE_H
 
 #include "base/map.h"
+#include "run/leases.h"
 #include "run/options.h"
 #include "run/segment.h"
 #include "run/wire.h"
@@ -125,6 +126,9 @@ struct run {
     size_t catalog_size;
     struct catalog catalog;
     bool has_catalog;
+    struct needs needs; /* of exclusive things, in the catalog */
+    struct leases leases;
+    bool leased; /* some test has needs */
 
     struct journal journal;
     bool has_journal;
@@ -193,6 +197,14 @@ int schedule_open(struct run *run, int catalog_fd, struct err *err);
 int schedule_plan(struct run *run, struct err *err);
 int schedule_part(struct run *run, uint32_t part, struct err *err); /* hands out what waits in it, to one worker */
 uint32_t schedule_again(struct run *run);                           /* hands out what has no result; how many tests */
+
+/* queues.c */
+int queues_open(struct run *run, struct err *err);             /* after the catalog */
+size_t queues_bytes(const struct run *run, uint32_t capacity); /* of leases.h, behind the plan table */
+void queues_make(struct run *run, bool fixed);
+void queues_fill(struct run *run, uint32_t at, uint32_t item, uint32_t set); /* what leases.h knows of a position */
+/* Moves tests with needs from left[0..*n) into queues. grouped: groups stay together. */
+int queues_split(struct run *run, uint32_t *left, uint32_t *n, bool grouped, struct err *err);
 
 /* answers.c */
 int answers_groups(struct run *run, int fd, bool any, struct err *err);

@@ -98,6 +98,34 @@ static uint32_t next_unit(const uint32_t *unit, uint32_t at, uint32_t hi)
     return hi;
 }
 
+bool range_take_unit(struct range *range, const uint32_t *unit, uint32_t *lo, uint32_t *hi)
+{
+    uint64_t word = atomic_load_explicit(&range->word, memory_order_acquire);
+
+    while (low(word) < high(word)) {
+        *lo = low(word);
+        *hi = next_unit(unit, *lo, high(word));
+        if (atomic_compare_exchange_weak_explicit(&range->word, &word, pack(*hi, high(word)), memory_order_acquire,
+                                                  memory_order_acquire))
+            return true;
+    }
+    return false;
+}
+
+bool range_take_all(struct range *range, uint32_t *lo, uint32_t *hi)
+{
+    uint64_t word = atomic_load_explicit(&range->word, memory_order_acquire);
+
+    while (low(word) < high(word)) {
+        *lo = low(word);
+        *hi = high(word);
+        if (atomic_compare_exchange_weak_explicit(&range->word, &word, pack(*hi, *hi), memory_order_acquire,
+                                                  memory_order_acquire))
+            return true;
+    }
+    return false;
+}
+
 /*
  * Where to cut [lo, hi), which is not empty: the thief gets [cut, hi); hi when nothing can be taken. The victim runs a
  * test already, so of an odd number the thief gets the larger half, and of one position that one.

@@ -50,6 +50,12 @@ uint32_t range_take(struct range *range);
  */
 bool range_give_back(struct range *range, uint32_t at);
 
+/* The first unit as a whole, [*lo, *hi). False when the range is empty. unit: as for range_steal. Anybody may ask. */
+bool range_take_unit(struct range *range, const uint32_t *unit, uint32_t *lo, uint32_t *hi);
+
+/* All that is left, [*lo, *hi). False when the range is empty. Anybody may ask. */
+bool range_take_all(struct range *range, uint32_t *lo, uint32_t *hi);
+
 /* The front position without taking it, or RANGE_NONE: only a guess, another may steal it. */
 uint32_t range_peek(const struct range *range);
 

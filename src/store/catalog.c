@@ -11,7 +11,8 @@ struct catalog_header {
     uint64_t python_size;
     uint64_t strings_at;
     uint64_t strings_size;
-    uint64_t reserved[2];
+    uint64_t needs_at;
+    uint64_t needs_size;
 };
 
 _Static_assert(sizeof(struct catalog_header) == 64, "catalog.h says 64 bytes");
@@ -34,6 +35,8 @@ static int check_header(const struct catalog_header *h, size_t size, struct err 
         return err_set(err, "catalog has its string area outside of its %zu bytes", size);
     if (!lies_inside(h->python_at, h->python_size, items_end, size))
         return err_set(err, "catalog has its python part outside of its %zu bytes", size);
+    if (h->needs_size && (!lies_inside(h->needs_at, h->needs_size, items_end, size) || h->needs_at % 4))
+        return err_set(err, "catalog has its needs outside of its %zu bytes", size);
     return 0;
 }
 
@@ -71,6 +74,8 @@ int catalog_open(struct catalog *c, const void *blob, size_t size, struct err *e
         .strings = (const char *)blob + header.strings_at,
         .python = (const char *)blob + header.python_at,
         .python_size = (size_t)header.python_size,
+        .needs = header.needs_size ? (const char *)blob + header.needs_at : NULL,
+        .needs_size = (size_t)header.needs_size,
     };
     if (check_items(c, header.strings_size, err) < 0) {
         *c = (struct catalog){0};

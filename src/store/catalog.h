@@ -9,7 +9,8 @@
  *     24  u64 python_size
  *     32  u64 strings_at    offset of the string area
  *     40  u64 strings_size
- *     48  u64 reserved[2]   0
+ *     48  u64 needs_at      offset of what tests need (sched/needs.h), a multiple of 4
+ *     56  u64 needs_size    0: nobody needs anything
  *     64  struct catalog_item items[n_items]
  *      .  string area: node ids in UTF-8, not NUL-terminated
  *      .  Python part
@@ -43,6 +44,8 @@ struct catalog {
     const char *strings;              /* in blob */
     const char *python;               /* in blob */
     size_t python_size;
+    const char *needs; /* in blob; not looked into here */
+    size_t needs_size;
 };
 
 /* blob: borrowed as long as c is used, aligned to 4 bytes. On -1 c is empty. */

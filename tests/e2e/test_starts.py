@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Run
+from conftest import Run, find_program
 
 FOUR = "\nimport pytest\n@pytest.mark.parametrize('i', range(4))\ndef test_a(i, worker_id): pass\n"
 
@@ -261,3 +263,26 @@ def test_without_a_terminal_reporter(suite: Callable[..., Path], run_hasten: Cal
     run = run_hasten(suite({"test_a.py": FOUR + "def test_fails(): assert 0\n"}), "-n", "2", "-p", "no:terminal")
     assert run.status == 1, run.describe()
     assert sorted(run.outcomes().values()) == ["failed"] + ["passed"] * 4
+
+
+@pytest.mark.parametrize("start", ["template", "early", "spawn"])
+def test_python_m_hasten_has_the_current_folder_on_the_path(suite, start: str) -> None:
+    """As `python -m pytest`; the program itself starts as pytest's console script does."""
+    folder = suite(
+        {
+            "helper.py": "",
+            "tests/test_a.py": """
+            import os
+            import helper
+
+            def test_a(): assert "HASTEN_CWD_ON_PATH" not in os.environ
+            def test_b(): pass
+            """,
+        }
+    )
+    args = ["run", "-n", "2", "--start", start, "-p", "no:cacheprovider"]
+    done = subprocess.run([sys.executable, "-m", "hasten", *args], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([find_program(), *args], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "No module named 'helper'" in done.stdout
