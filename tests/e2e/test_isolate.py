@@ -233,6 +233,24 @@ def test_an_order_from_a_file_and_one_that_is_given(suite: Callable[..., Path]) 
     assert given["culprits"] == ["test_b.py::test_culprit"]
 
 
+def test_options_of_plugins_in_the_configuration(suite: Callable[..., Path]) -> None:
+    pytest.importorskip("pytest_cov")
+    body = "import os\n\ndef test_culprit(worker_id):\n    assert worker_id == 'master'\n    os.environ['MODE'] = 'x'\n"
+    folder = suite(
+        {
+            "pytest.ini": "[pytest]\naddopts = -n 2 --dist loadfile --cov=. --cov-report=term -x\n",
+            "test_a.py": body,
+            "test_b.py": "import os\n\ndef test_victim():\n    assert 'MODE' not in os.environ\n",
+        }
+    )
+    found = answer(folder, "test_b.py::test_victim")
+    assert found["culprits"] == ["test_a.py::test_culprit"]
+    assert not (folder / ".coverage").exists()
+    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:pytest_cov -p no:xdist\n")
+    (folder / "test_a.py").write_text(body.replace("worker_id", "tmp_path").replace("== 'master'", ""))
+    assert answer(folder, "test_b.py::test_victim")["culprits"] == ["test_a.py::test_culprit"]
+
+
 def test_the_order_of_the_worker_in_the_last_run(suite: Callable[..., Path]) -> None:
     folder = suite(
         {

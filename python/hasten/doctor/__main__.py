@@ -9,7 +9,7 @@ import sys
 from hasten.doctor import report
 from hasten.doctor.examine import Examination
 from hasten.doctor.suite import Suite, SuiteError
-from hasten.isolate.__main__ import Progress, count
+from hasten.isolate.__main__ import Progress, count, guarded
 from hasten.isolate.hunt import INTERRUPTED, USAGE
 from hasten.isolate.lab import LabError
 
@@ -74,4 +74,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded(sys.argv[1:], main))

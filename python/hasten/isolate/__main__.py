@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
+from collections.abc import Callable
 
 from hasten.isolate import order, report
 from hasten.isolate.hunt import INTERNAL, INTERRUPTED, USAGE, Hunt
@@ -83,5 +85,14 @@ def main(argv: list[str]) -> int:
     return answer.status if answer.verdict else INTERNAL
 
 
+def guarded(argv: list[str], run: Callable[[list[str]], int]) -> int:
+    """A fault of ours is none of the suite: it has a status of its own."""
+    try:
+        return run(argv)
+    except Exception:
+        traceback.print_exc()
+        return INTERNAL
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(guarded(sys.argv[1:], main))

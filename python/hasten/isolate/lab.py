@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import os
 import queue
@@ -118,7 +117,6 @@ class Lab:
         self.threads: list[str] = []
         self.rootdir = ""
         self.lock = threading.Lock()
-        self._alone: list[str] = []
 
     def __enter__(self) -> Lab:
         return self
@@ -139,7 +137,7 @@ class Lab:
     # ---- processes
 
     def _start(self, args: Sequence[str], request: dict[str, Any], log: str, keep: tuple[int, ...] = ()) -> Any:
-        # What pytest keeps between runs stays as it is; coverage would slow each probe down.
+        # What pytest keeps between runs stays as it is.
         environment = {**os.environ, "HASTEN_PROBE": json.dumps(request)}
         command = [sys.executable, "-c", BOOT, "-p", "hasten.isolate.probe", *self.quiet(), *args]
         with open(log, "wb") as out:
@@ -163,7 +161,7 @@ class Lab:
         """Starts the process that collects, and asks it what there is."""
         ours, theirs = socket.socketpair()
         log = os.path.join(self.folder, "collect.log")
-        process = self._start([*self.args, *self.alone()], {"fd": theirs.fileno()}, log, (theirs.fileno(),))
+        process = self._start(self.args, {"fd": theirs.fileno()}, log, (theirs.fileno(),))
         theirs.close()
         self.sock = ours
         self.lines = iter(ours.makefile("rb"))
@@ -177,13 +175,6 @@ class Lab:
         self.ids, self.errors, self.threads = hello["ids"], hello["errors"], hello["threads"]
         self.rootdir = hello["rootdir"]
         self.options = [arg for arg in self.args if arg not in hello["named"]]
-
-    def alone(self) -> list[str]:
-        """Options that keep the suite in one process and without coverage, as far as its plugins are there."""
-        if not self._alone:
-            cov = importlib.util.find_spec("pytest_cov")  # of the interpreter that runs the suite: it runs us, too
-            self._alone = ["-n0"] + ["--no-cov"] * (cov is not None)
-        return self._alone
 
     # ---- probes
 
@@ -242,7 +233,7 @@ class Lab:
         if plain:
             request["plain"] = 1
         given = self.args if args is None else [*self.options, *args]
-        process = self._start([*given, *self.alone(), "--maxfail=0"], request, self._path(number) + ".log")
+        process = self._start([*given, "--maxfail=0"], request, self._path(number) + ".log")
         killed = ""
         try:
             process.wait(self.limit_s)

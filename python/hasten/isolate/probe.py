@@ -258,6 +258,23 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         xdist.provide_import()
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, Any, Any]:
+    """No coverage: it would slow each probe down. By option, as a suite may have blocked the plugin."""
+    if getattr(early_config.known_args_namespace, "cov_source", None):
+        early_config.known_args_namespace.cov_source = []
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """One process, whatever pytest-xdist is asked for."""
+    for name, value in (("numprocesses", None), ("distload", False), ("dist", "no"), ("tx", [])):
+        if hasattr(config.option, name):
+            setattr(config.option, name, value)
+    return (yield)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     text = os.environ.pop("HASTEN_PROBE", None)
     if not text:
