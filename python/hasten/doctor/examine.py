@@ -83,11 +83,13 @@ class Examination:
             "2",
             *self.suite.args,
         ]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        said = ""
         try:
-            found: dict[str, Any] = json.loads(done.stdout)
-        except ValueError:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
             said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+            found: dict[str, Any] = json.loads(done.stdout)
+        except (OSError, ValueError) as exc:
+            said = said or str(exc)
             self.notes.append(Note("imports", f"imports could not be measured: {said}"))
             return {}
         cpu = f"{found['cpu']:.2f} s of CPU time in the whole process"

@@ -103,15 +103,10 @@ class Suite:
                 environment[name] = value.replace("{folder}", self.folder.name)
         environment["HASTEN_DOCTOR"] = json.dumps({**asked, "start": time.monotonic()})
         start = time.monotonic()
-        with open(base + ".log", "wb") as log:
-            self.running = subprocess.Popen(
-                [*self.command(variant), *more],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        try:
+            self.running = self._start([*self.command(variant), *more], environment, base + ".log")
+        except OSError as exc:
+            raise SuiteError(f"cannot start the suite: {exc}") from None
         waited, cpu, status = _end(self.running.pid)
         wall = time.monotonic() - start
         self.running.returncode = status
@@ -119,6 +114,18 @@ class Suite:
         run = Run(wall, max(wall - waited, 0.0), cpu, status)
         self._read(run, base)
         return run
+
+    @staticmethod
+    def _start(command: list[str], environment: dict[str, str], log: str) -> subprocess.Popen[bytes]:
+        with open(log, "wb") as file:
+            return subprocess.Popen(
+                command,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
 
     def _read(self, run: Run, base: str) -> None:
         try:
