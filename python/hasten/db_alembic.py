@@ -16,7 +16,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from hasten.db_adapt import is_on
+from hasten.db_adapt import is_on, note
 from hasten.db_content import Content, Key, give_up
 from hasten.db_files import FileTemplate, is_empty, usable
 from hasten.db_server import Server
@@ -67,22 +67,18 @@ class _Upgrade:
             return
         self.decided.add(name)
         server = self.stack.enter_context(server_of(context.connection.engine))
-        content = self.content(context)
-        if server is None or not server.describe_empty(content, name):
+        key, found = self._find(context, server, name)
+        if server is None or key is None:
             run()
             return
-        key = Key(content)
-        if key.base in self.building:  # two databases of one env.py with the same migrations
-            run()
-            return
-        found = server.await_template(key)
         if found == "use":
             self.replacing = (server, key, name)
             raise _Replace
         self.building.add(key.base)
         start = time.monotonic()
         try:
-            run()
+            with key.building():
+                run()
         except BaseException as exc:
             if found == "build":
                 give_up(key, str(exc))
@@ -90,6 +86,18 @@ class _Upgrade:
         if found == "build":
             seconds, slot = time.monotonic() - start, slot_of("alembic", context.connection.engine)
             self.to_keep.append(lambda: self._keep(server, key, name, seconds, slot))
+
+    def _find(self, context: Any, server: Server | None, name: str) -> tuple[Key | None, str]:
+        """(the template's key, what await_template says); None: without one."""
+        try:
+            content = self.content(context)
+            if server is not None and server.describe_empty(content, name):
+                key = Key(content)
+                if key.base not in self.building:  # else two databases of one env.py have the same migrations
+                    return key, server.await_template(key)
+        except Exception as exc:  # nobody's failure: it works as ever
+            note("db_template_none", f"{type(exc).__name__}: {exc}")
+        return None, "none"
 
     @staticmethod
     def _keep(server: Server, key: Key, name: str, seconds: float, slot: str) -> None:
@@ -104,8 +112,15 @@ class _Upgrade:
         assert self.replacing is not None
         server, key, name = self.replacing
         self.replacing = None
-        if server.is_left(name):
-            server.replace(key, name)
+        try:
+            is_copy = server.is_left(name)
+            if is_copy:
+                server.replace(key, name)
+        except Exception as exc:
+            note("db_template_none", f"{type(exc).__name__}: {exc}")
+            return
+        if is_copy:
+            key.warn()
 
     # ---- SQLite
 
@@ -114,28 +129,40 @@ class _Upgrade:
         if not usable(raw) or not is_empty(raw):
             run()
             return
-        content = self.content(context)
-        content.add(sqlite3.sqlite_version)
-        key = Key(content)
-        if key.base in self.building:
+        template = self._file(context, raw)
+        if template is None:
             run()
             return
-        self.building.add(key.base)
-        template = FileTemplate(key)
-        self.stack.callback(template.close)
-        if template.exists:
-            template.put(raw)
+        key = template.key
+        if template.put(raw):
+            key.warn()
             run()
             return
         path = raw.execute("PRAGMA database_list").fetchone()[2]
         start = time.monotonic()
-        run()
+        with key.building():
+            run()
         if template.must_keep and not is_slow(time.monotonic() - start):
             give_up(template.key, "it is quick")
         elif template.must_keep and path:
             self.to_keep.append(lambda: self._keep_file(template, path))
         elif template.must_keep:
             template.keep(raw)
+
+    def _file(self, context: Any, raw: sqlite3.Connection) -> FileTemplate | None:
+        try:
+            content = self.content(context)
+            content.add(sqlite3.sqlite_version)
+            key = Key(content)
+            if key.base in self.building:
+                return None
+            self.building.add(key.base)
+            template = FileTemplate(key)
+        except Exception as exc:
+            note("db_template_none", f"{type(exc).__name__}: {exc}")
+            return None
+        self.stack.callback(template.close)
+        return template
 
     @staticmethod
     def _keep_file(template: FileTemplate, path: str) -> None:

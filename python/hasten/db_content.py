@@ -8,6 +8,7 @@ import, too. What is read elsewhere, of the environment or the clock, is not see
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -19,7 +20,8 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +84,15 @@ def plain(value: object, depth: int = 0) -> str:
     return f"<{type(value).__module__}.{type(value).__qualname__}>"
 
 
+def _warning_filters() -> str:
+    """They decide which warnings a build shows, and which of them fail it."""
+    config = getattr(state.worker, "config", None)
+    if config is None:
+        return repr(sys.warnoptions)
+    options = getattr(config.known_args_namespace, "pythonwarnings", None)
+    return repr((sys.warnoptions, config.getini("filterwarnings"), options))
+
+
 class Content:
     """Gathers what a template comes from."""
 
@@ -90,7 +101,7 @@ class Content:
         self.parts: list[str] = [FORMAT, adapter, sys.version, sys.platform]
         self.library, names = _installed()
         self.files: dict[str, str] = {}
-        self.parts.append(repr(names))
+        self.parts += [repr(names), _warning_filters()]
 
     def add(self, *parts: object) -> None:
         self.parts.extend(plain(part) for part in parts)
@@ -152,18 +163,23 @@ class Key:
         self.content = content
         self.base = content.base()
         self.name = self.base
+        self.warnings: list[list[Any]] = []  # of a build by this worker
         self.refresh()
 
+    def notes(self) -> dict[str, Any]:
+        try:
+            found = json.loads(self._memory().read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
     def _memory(self) -> Path:
-        return cache_folder() / f"{self.base}.files"
+        return cache_folder() / f"{self.base}.json"
 
     def refresh(self) -> Key:
         """Another worker may have built it meanwhile, and have seen what it needs."""
-        try:
-            names = json.loads(self._memory().read_text(encoding="utf-8"))
-            self.name = self._with(os.path.join(self.content.root, name) for name in names)
-        except (OSError, ValueError, TypeError):
-            self.name = self.base
+        notes = self.notes()
+        self.name = self._with(os.path.join(self.content.root, name) for name in notes["files"]) if notes else self.base
         return self
 
     def _with(self, paths: Iterable[str]) -> str:
@@ -174,12 +190,38 @@ class Key:
         texts = (f"{os.path.relpath(path, self.content.root)} {text}" for path, text in sorted(more.files.items()))
         return hashlib.sha256("\n".join([self.base, *texts]).encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
+    @contextlib.contextmanager
+    def building(self) -> Iterator[None]:
+        """Around a build: notes the warnings that it shows."""
+        show = warnings._showwarnmsg_impl  # type: ignore[attr-defined]
+
+        def noted(message: Any) -> None:
+            category = message.category
+            self.warnings.append(
+                [category.__module__, category.__qualname__, str(message.message), message.filename, message.lineno]
+            )
+            show(message)
+
+        warnings._showwarnmsg_impl = noted  # type: ignore[attr-defined]
+        try:
+            yield
+        finally:
+            if warnings._showwarnmsg_impl is noted:  # type: ignore[attr-defined]
+                warnings._showwarnmsg_impl = show  # type: ignore[attr-defined]
+
+    def warn(self) -> None:
+        """Who takes a copy shows the warnings of the build, too, or fails of them where they are errors."""
+        for module, name, text, filename, line in self.notes().get("warnings", ()):
+            category = getattr(sys.modules.get(module), name, UserWarning)
+            warnings.warn_explicit(text, category, filename, line)
+
     def after_build(self) -> str:
         """The name for what was built now."""
         now = Content("now", Path(self.content.root))
         now.add_modules()
         paths = sorted(set(now.files) - set(self.content.files))
-        _write(self._memory(), json.dumps([os.path.relpath(path, self.content.root) for path in paths]).encode())
+        names = [os.path.relpath(path, self.content.root) for path in paths]
+        _write(self._memory(), json.dumps({"files": names, "warnings": self.warnings}).encode())
         return self.refresh().name
 
 

@@ -46,6 +46,7 @@ class _Work:
         self.key: Key | None = None
         self.server: Server | None = None
         self.file: FileTemplate | None = None
+        self.has_begun = False
         self.is_new = False
         self.is_copy = False
         self.found = "none"  # or "use", "build", as Server.await_template says
@@ -86,8 +87,8 @@ class _Work:
     def create(self, parameters: dict[str, str], create: Callable[[dict[str, str]], None]) -> None:
         """In the place of Django's CREATE DATABASE: it is that, or a copy of the template."""
         self.is_new = True
-        if self.server is None:  # else Django has dropped what was in its way
-            self.begin(parameters["suffix"])
+        if not self.has_begun:  # else Django has dropped what was in its way
+            self.attempt(lambda: self.begin(parameters["suffix"]))
         if self.server is None or self.key is None or self.found != "use" or self.with_signals:
             create(parameters)
             return
@@ -97,15 +98,27 @@ class _Work:
         try:
             create({**parameters, "suffix": f"TEMPLATE {quoted}{server.strategy(template)}"})
         except Exception as exc:
-            if "DuplicateDatabase" in type(exc.__cause__).__name__ or not server.has(template):
+            if "DuplicateDatabase" in type(exc.__cause__).__name__:
                 raise
             note("db_template_none", str(exc))
             create(parameters)
             return
-        self.is_copy = True
-        server.finish_clone(key, self.name)
+        self.is_copy = self.attempt(lambda: server.finish_clone(key, self.name))
+        if not self.is_copy:
+            server.run(f"DROP DATABASE {self.connection.ops.quote_name(self.name)}")
+            create(parameters)
+
+    def attempt(self, action: Callable[[], object]) -> bool:
+        """What goes wrong with a template is nobody's failure: without one it works as ever."""
+        try:
+            action()
+        except Exception as exc:
+            note("db_template_none", f"{type(exc).__name__}: {exc}")
+            return False
+        return True
 
     def begin(self, suffix: str) -> None:
+        self.has_begun = True
         self.name = self.creation._get_test_db_name()
         self.server = self.open_server()
         self.key = self.make_key(self.server, suffix)
@@ -161,8 +174,8 @@ class _Work:
             self._leave()
             self.server.replace(self.key, self.name)
             self._forget_types()
-        elif self.file is not None:
-            self.file.put(self.raw())
+        elif self.file is None or not self.file.put(self.raw()):
+            raise FileNotFoundError("no template")
 
     def keep(self) -> None:
         """What was built here becomes the template."""
@@ -302,17 +315,19 @@ def adapt_migrate(module: ModuleType) -> None:
         if work is None or options.get("app_label") or options.get("plan"):
             return handle(self, *args, **options)
         if work.connection.vendor == "sqlite":
-            work.begin_sqlite()
+            work.attempt(work.begin_sqlite)
         if work.with_signals:
             return handle(self, *args, **options)
-        if work.is_copy:
-            return None
         if work.has_template and work.server is None:
-            work.put()
+            work.is_copy = work.attempt(work.put)
+        if work.is_copy and work.key is not None:
+            work.key.warn()
             return None
-        result = handle(self, *args, **options)
-        if work.must_keep:
-            work.keep()
+        if not work.must_keep or work.key is None:
+            return handle(self, *args, **options)
+        with work.key.building():
+            result = handle(self, *args, **options)
+        work.keep()
         return result
 
     @functools.wraps(migrate)
@@ -320,14 +335,16 @@ def adapt_migrate(module: ModuleType) -> None:
         work = _work_of(self.connection.alias)
         if work is None or not work.is_new or not work.with_signals or not plan or state is None:
             return migrate(self, targets, plan, state, *args, **kwargs)
-        if work.has_template:
-            work.put()
+        if work.has_template and work.key is not None and work.attempt(work.put):
+            work.key.warn()
             for migration, _backwards in plan:
                 state = migration.mutate_state(state, preserve=False)
             return state
-        result = migrate(self, targets, plan, state, *args, **kwargs)
-        if work.must_keep:
-            work.keep()
+        if not work.must_keep or work.key is None:
+            return migrate(self, targets, plan, state, *args, **kwargs)
+        with work.key.building():
+            result = migrate(self, targets, plan, state, *args, **kwargs)
+        work.keep()
         return result
 
     command.handle = handle_adapted

@@ -42,11 +42,19 @@ class FileTemplate:
     def exists(self) -> bool:
         return self.path.exists()
 
-    def put(self, raw: sqlite3.Connection) -> None:
+    def put(self, raw: sqlite3.Connection) -> bool:
+        """False: there is none, or it cannot be read; the database is empty as before."""
         path = self.path
-        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as template:
-            template.backup(raw)
+        if not path.exists():
+            return False
+        try:
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as template:
+                template.backup(raw)
+        except sqlite3.Error as exc:
+            note("db_template_none", f"{path.name}: {exc}")
+            return False
         note("db_template_use", path.name)
+        return True
 
     def keep(self, raw: Any) -> None:
         self.must_keep = False

@@ -152,11 +152,13 @@ class _Steps:
             found = server.await_template(key)
             if found == "use" and server.is_left(janitor.dbname):
                 server.replace(key, janitor.dbname, is_template=True)
+                key.warn()
                 self.name = key.name
                 return None
             start = time.monotonic()
             try:
-                result = load()
+                with key.building():
+                    result = load()
             except BaseException as exc:
                 if found == "build":
                     give_up(key, str(exc))

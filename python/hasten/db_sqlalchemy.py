@@ -140,8 +140,8 @@ def _create_sqlite(metadata: Any, engine: Any, create: Any) -> bool:
         content.add(_statements(metadata, engine), raw.execute("SELECT sqlite_version()").fetchone()[0])
         template = FileTemplate(Key(content))
         try:
-            if template.exists:
-                template.put(raw)
+            if template.put(raw):
+                template.key.warn()
                 return True
         finally:
             if not template.must_keep:
@@ -150,7 +150,8 @@ def _create_sqlite(metadata: Any, engine: Any, create: Any) -> bool:
         return False
     try:
         start = time.monotonic()
-        create()
+        with template.key.building():
+            create()
         with engine.connect() as connection:
             if is_slow(time.monotonic() - start) and usable(raw_of(connection)):
                 template.keep(raw_of(connection))
@@ -161,6 +162,30 @@ def _create_sqlite(metadata: Any, engine: Any, create: Any) -> bool:
     return True
 
 
+def _find(metadata: Any, engine: Any, server: Server | None, name: str) -> tuple[Key | None, str]:
+    """As Server.await_template; "use": it is a copy now."""
+    try:
+        content = Content("sqlalchemy")
+        if server is None or not server.describe_empty(content, name):
+            return None, "none"
+        content.add(_statements(metadata, engine))
+        key = Key(content)
+        found = server.await_template(key)
+        if found == "none":
+            return None, found
+        engine.dispose()
+        if not server.is_left(name):
+            if found == "build":
+                give_up(key, f"others are connected to {name}")
+            return None, "none"
+        if found == "use":
+            server.replace(key, name)
+        return key, found
+    except Exception as exc:  # nobody's failure: it works as ever
+        note("db_template_none", f"{type(exc).__name__}: {exc}")
+        return None, "none"
+
+
 def _create_postgres(metadata: Any, engine: Any, create: Any) -> bool:
     with engine.connect() as connection:
         name = empty_database(connection)
@@ -168,25 +193,16 @@ def _create_postgres(metadata: Any, engine: Any, create: Any) -> bool:
     if not name or getattr(engine.pool, "checkedout", lambda: 0)():
         return False
     with server_of(engine) as server:
-        content = Content("sqlalchemy")
-        if server is None or not server.describe_empty(content, name):
-            return False
-        content.add(_statements(metadata, engine))
-        key = Key(content)
-        found = server.await_template(key)
-        if found == "none":
-            return False
-        engine.dispose()
-        if not server.is_left(name):
-            if found == "build":
-                give_up(key, f"others are connected to {name}")
+        key, found = _find(metadata, engine, server, name)
+        if server is None or key is None or found == "none":
             return False
         if found == "use":
-            server.replace(key, name)
+            key.warn()
             return True
         start = time.monotonic()
         try:
-            create()
+            with key.building():
+                create()
         except BaseException as exc:
             give_up(key, str(exc))
             raise
