@@ -9,6 +9,7 @@ from __future__ import annotations
 import textwrap
 from pathlib import Path
 
+FAMILY = 5  # so many tables refer to one another
 DJANGO_SETTINGS = """
     import os
     from urllib.parse import parse_qsl, unquote, urlsplit
@@ -223,7 +224,7 @@ def _alembic_revision(number: int, tables: int, migrations: int) -> str:
     before = f'"{number - 1:04}"' if number > 1 else "None"
     if number <= tables:
         table = number - 1
-        parent = f', sa.Column("parent", sa.Integer, sa.ForeignKey("t{table - 1}.id"))' if table else ""
+        parent = f', sa.Column("parent", sa.Integer, sa.ForeignKey("t{table - 1}.id"))' if table % FAMILY else ""
         body = f"""op.create_table("t{table}", sa.Column("id", sa.Integer, primary_key=True),
                     sa.Column("name", sa.String(80), index=True), sa.Column("size", sa.Integer){parent})"""
     elif number < migrations:
@@ -241,7 +242,9 @@ def write_alembic(folder: Path, tables: int, migrations: int, files: int = 4, ro
         for table in range(tables)
     }
     parents = {
-        table: f', sa.Column("parent", sa.Integer, sa.ForeignKey("t{table - 1}.id"))' for table in range(1, tables)
+        table: f', sa.Column("parent", sa.Integer, sa.ForeignKey("t{table - 1}.id"))'
+        for table in range(tables)
+        if table % FAMILY
     }
     models = "".join(
         f'sa.Table("t{table}", metadata, sa.Column("id", sa.Integer, primary_key=True),\n'
@@ -284,7 +287,7 @@ def django_models(tables: int, migrations: int) -> str:
     for table in range(tables):
         lines.append(f"\nclass M{table}(models.Model):\n    name = models.CharField(max_length=80, db_index=True)")
         lines.append("    size = models.IntegerField(default=0, db_index=True)")
-        if table:
+        if table % FAMILY:
             lines.append(f'    parent = models.ForeignKey("M{table - 1}", models.CASCADE, null=True)')
         lines += [
             f'    c{n} = models.CharField(max_length=20, default="")' for n in _columns(table, tables, migrations)
@@ -298,7 +301,9 @@ def django_migration(number: int, tables: int, migrations: int) -> str:
     before = f'[("shop", "{number - 1:04}_m")]' if number > 1 else "[]"
     if number <= tables:
         table = number - 1
-        parent = f'("parent", models.ForeignKey("shop.M{table - 1}", models.CASCADE, null=True)),' if table else ""
+        parent = (
+            f'("parent", models.ForeignKey("shop.M{table - 1}", models.CASCADE, null=True)),' if table % FAMILY else ""
+        )
         operation = f"""migrations.CreateModel(name="M{table}", fields=[
             ("id", models.BigAutoField(primary_key=True, serialize=False, auto_created=True, verbose_name="ID")),
             ("name", models.CharField(max_length=80, db_index=True)),
