@@ -156,6 +156,7 @@ static int hand_out_to(struct run *run, uint32_t *left, uint32_t n, uint32_t n_w
     /* One worker keeps the given order, in which the late ones stand where they belong. */
     const uint32_t n_usual = n_workers > 1 ? put_late_behind(run, left, n) : n;
     uint32_t n_planned = n_usual;
+    uint32_t n_missing = 0;
     uint32_t base;
     struct plan plan = {0};
 
@@ -182,10 +183,15 @@ static int hand_out_to(struct run *run, uint32_t *left, uint32_t n, uint32_t n_w
             range_set(&shared->range, base + plan.first[w], base + plan.first[w + 1]);
         if (w == 0 && n > n_usual)
             hand_out_late(run, left + n_usual, n - n_usual, shared);
-        if (slot == run->n_used)
-            pool_start(run, part);
+        if (slot >= run->n_used) /* behind one that was not started, none is */
+            n_missing += slot > run->n_used || !pool_start(run, part);
         from = slot + 1;
     }
+    if (n_missing)
+        launch_note(run,
+                    "hasten: %u of %u workers were not started: the system does not take so many at once; the others "
+                    "run their tests",
+                    n_missing, n_workers);
     plan_release(&plan);
     return 0;
 }

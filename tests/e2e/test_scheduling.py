@@ -165,3 +165,13 @@ def test_crashes_are_answered_when_the_reporter_is_started_again(suite, start_ha
     assert (folder / "killed").exists()
     assert "7 passed" in run.out, run.describe()
     assert run.status == 1
+
+
+def test_workers_that_were_not_started_are_counted(suite, run_hasten) -> None:
+    """The template is asked for hundreds at once; what it cannot take the others do, and a line says so."""
+    folder = suite({"test_m.py": "import pytest\n@pytest.mark.parametrize('i', range(900))\ndef test_m(i): pass\n"})
+    run = run_hasten(folder, "-n", "900", timeout=120)
+    assert run.status == 0, run.describe()
+    assert "900 passed" in run.out
+    missing = 900 - len(run.events("worker_start"))
+    assert (f"hasten: {missing} of 900 workers were not started" in run.out) == (missing > 0), run.describe()
