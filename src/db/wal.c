@@ -8,7 +8,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PAGE_BYTES = 8192, SHORT_HEADER = 24, LONG_HEADER = 40, RECORD_HEADER = 24, RECORD_MOST = 1 << 30 };
+enum {
+    PAGE_BYTES = 8192,
+    SHORT_HEADER = 24,
+    LONG_HEADER = 40,
+    RECORD_HEADER = 24,
+    RECORD_USUAL = 1024,
+    RECORD_MOST = 1 << 30
+};
 
 /* Kinds of records (rmgrlist.h); the others change no table, or come with one of these. */
 enum { RM_XLOG = 0, RM_XACT = 1, RM_RELMAP = 7, RM_HEAP2 = 9, RM_HEAP = 10, RM_SEQ = 15, RM_GENERIC = 20 };
@@ -155,9 +162,10 @@ static int next_record(struct reader *r, uint64_t to, struct record *record)
         return err_set(r->err, "the write-ahead log has no record at %llx", (unsigned long long)start);
     r->previous = start;
     if (record->bytes > r->cap)
-        r->record = hs_realloc(r->record, r->cap = record->bytes * 2);
+        r->record = hs_realloc(r->record, r->cap = (size_t)record->bytes * 2);
     if (take(r, r->record, record->bytes - RECORD_HEADER) < 0)
         return -1;
+    HS_CHECK(r->record); /* there is room from the beginning on */
     record->data = r->record;
     if (record->kind == RM_XLOG && (record->info & 0xf0) == XLOG_SWITCH) /* the rest of the segment is empty */
         r->at = (r->at + r->source->segment_bytes - 1) / r->source->segment_bytes * r->source->segment_bytes;
@@ -374,6 +382,7 @@ int wal_read(const struct wal_source *source, uint64_t from, uint64_t to, uint32
     int code;
 
     *touches = (struct wal_touches){0};
+    r.record = hs_alloc(r.cap = RECORD_USUAL);
     while ((code = next_record(&r, to, &record)) == 1)
         if (read_record(&record, source->major, database, touches, &aborted) < 0) {
             code = err_set(err, "the write-ahead log has a record at %llx that is not understood",
