@@ -397,7 +397,7 @@ def test_ctrl_c_ends_a_run_that_waits(resources, start_hasten) -> None:
     first = start_hasten(folder, "-n", "2", env=env(folder, FIRST="1"))
     wait_until((folder / "has").exists, 60, "a test that has the unit")
     second = start_hasten(folder, "-n", "2", env=env(folder))
-    second.wait_event("lease_wait", seconds=60)
+    second.wait_event("lease_wait", n=2, seconds=60)  # both: elsewhere pytest says where it was interrupted
     second.process.send_signal(signal.SIGINT)
     second.finish(90).no_traceback_of_ours()
     assert second.status == 2, second.describe()
