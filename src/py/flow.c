@@ -311,6 +311,16 @@ static void note_inner(PyCodeObject *code, struct exits *exits)
     }
 }
 
+/* Lines that an expression goes on to are that of its begin to coverage.py, which may have other ways out. */
+static void note_span(int32_t first, int32_t last, void *data)
+{
+    const struct exits *exits = data;
+
+    for (int32_t line = first + 1; line <= last; line++)
+        if (line >= exits->first && line - exits->first < exits->n)
+            exits->to[line - exits->first] = SEVERAL;
+}
+
 static int read_exits(const struct flow *flow, PyCodeObject *code, struct exits *exits)
 {
     exits->first = INT32_MAX;
@@ -335,6 +345,7 @@ static int read_exits(const struct flow *flow, PyCodeObject *code, struct exits 
             meet(&exits->to[unit->line - exits->first], SEVERAL);
     }
     note_inner(code, exits);
+    flow_each_span(flow, code, note_span, exits);
     return 0;
 }
 

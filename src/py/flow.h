@@ -18,7 +18,7 @@
  *
  * A line with one way out only is no branch to coverage.py, which takes it for gone when the line ran. So pairs are
  * looked for where a line has several (copies of a `finally`, the end of a `with`, a line that holds another code
- * object), and their events go on until they are proven.
+ * object, or goes on with what an earlier one has begun), and their events go on until they are proven.
  */
 #ifndef HASTEN_FLOW_H
 #define HASTEN_FLOW_H
@@ -82,6 +82,10 @@ int flow_init(PyObject *opmap);
 
 /* flow_read.c: the units alone, nothing analysed. Owned by the caller; NULL with an exception set. */
 struct flow *flow_read(PyCodeObject *code);
+
+/* The lines of each expression over more than one: first and last. What only marks a place (`try:`) is passed over. */
+void flow_each_span(const struct flow *flow, PyCodeObject *code, void (*visit)(int32_t first, int32_t last, void *data),
+                    void *data);
 
 /* Owned by the caller; NULL with an exception set. */
 struct flow *flow_new(PyCodeObject *code);

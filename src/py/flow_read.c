@@ -123,6 +123,7 @@ static int32_t read_signed(const uint8_t **p)
 struct line_run {
     uint32_t n;   /* units */
     int32_t line; /* 0: none */
+    int32_t end;  /* the last line of what they were compiled from */
 };
 
 /* The next entry. line: of the entry before. */
@@ -136,9 +137,11 @@ static struct line_run next_run(const uint8_t **p, int32_t *line)
         return run;
     if (code >= 13) {
         *line += read_signed(p);
-        if (code == 14)
-            for (int i = 0; i < 3; i++)
-                read_varint(p);
+        if (code == 14) {
+            run.end = (int32_t)read_varint(p);
+            read_varint(p); /* columns */
+            read_varint(p);
+        }
     } else if (code >= 10) {
         *line += code - 10;
         *p += 2;
@@ -146,6 +149,7 @@ static struct line_run next_run(const uint8_t **p, int32_t *line)
         *p += 1;
     }
     run.line = *line;
+    run.end += *line;
     return run;
 }
 
@@ -185,6 +189,22 @@ int32_t flow_line_at(struct flow_cursor *c, PyCodeObject *code, uint32_t unit)
         c->found = run.line;
     }
     return c->end > unit && c->found > 0 ? c->found : 0;
+}
+
+void flow_each_span(const struct flow *flow, PyCodeObject *code, void (*visit)(int32_t first, int32_t last, void *data),
+                    void *data)
+{
+    const uint8_t *p = (const uint8_t *)PyBytes_AS_STRING(code->co_linetable);
+    const uint8_t *end = p + PyBytes_GET_SIZE(code->co_linetable);
+    int32_t line = code->co_firstlineno;
+
+    for (uint32_t at = 0; p < end && at < flow->n;) {
+        const struct line_run run = next_run(&p, &line);
+
+        if (run.line > 0 && run.end > run.line && !(flow->units[at].state & FLOW_QUIET))
+            visit(run.line, run.end, data);
+        at += run.n;
+    }
 }
 
 static void read_lines(struct flow *flow, PyCodeObject *code)
