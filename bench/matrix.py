@@ -31,6 +31,7 @@ COLUMNS = (
 def run(options):
     """Exit status: 1 when something differs."""
     chosen = [s for s in suites.load(options.names) if options.names or (s.timed and s.name != "pytest")]
+    chosen.sort(key=lambda suite: options.names.index(suite.name) if options.names else 0)
     rows, skipped = [], []
     for python in options.python or find_pythons():
         version = version_of(python)
