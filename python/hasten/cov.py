@@ -307,21 +307,27 @@ class Controller:
         """Everything that any process has measured is in the data file then, and in self.cov."""
         self.started = False
         distributed = state.role == "reporter"
+        append = bool(self.options.cov_append)
         with self._in_topdir():
             if distributed:
                 self._match_sources()
             if self.monitor is None:
                 self.cov._warn_no_data = not distributed
-            with self._modules_of_workers():
+            with self._modules_of_workers(), self._mapped(append) as is_mapped:
                 self.cov.stop()
                 if self.monitor is not None:
                     self.monitor.finish(self.cov)
                 self.cov.save()
             warn = self.cov._warn
             empty = self.monitor is None and distributed
-            self.cov = cov_data.combine(self._make, self.cov, self.data_file, self.options.cov_append)
+            self.cov = cov_data.combine(self._make, self.cov, self.data_file, append, is_mapped)
             if empty and not self.cov.get_data().measured_files():
                 warn("No data was collected.", slug="no-data-collected")
+
+    def _mapped(self, append: bool) -> contextlib.AbstractContextManager[bool]:
+        if self.monitor is None:  # coverage.py's collector has its own way of naming files
+            return contextlib.nullcontext(not self.cov.config.paths)
+        return cov_data.mapped(self.cov, self.data_file, append)
 
     def _match_sources(self) -> None:
         unmatched = self.cov._inorout.source_pkgs_unmatched

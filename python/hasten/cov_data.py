@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import glob
 import importlib
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -39,10 +40,33 @@ def check_old(target: str, branch: bool) -> None:
         data.close()
 
 
-def combine(make: Callable[..., Any], measured: Any, target: str, append: bool) -> Any:
+@contextlib.contextmanager
+def mapped(measured: Any, target: str, append: bool) -> Iterator[bool]:
+    """Paths that coverage.py gets here are those that [paths] makes of them: what combine() would read it all for.
+
+    False: it has to be done there, as there are other files.
+    """
+    if not measured.config.paths or parallel_files(target) or (append and os.path.exists(target)):
+        yield not measured.config.paths
+        return
+    coverage = importlib.import_module("coverage")
+    try:
+        aliases = measured._make_aliases()
+    except coverage.CoverageException:
+        yield False
+        return
+    before = measured._file_mapper
+    measured._file_mapper = functools.cache(lambda path: aliases.map(before(path)))
+    try:
+        yield True
+    finally:
+        measured._file_mapper = before
+
+
+def combine(make: Callable[..., Any], measured: Any, target: str, append: bool, is_mapped: bool) -> Any:
     """The Coverage of the result, loaded. The file appears under its name when it is whole.
 
-    make: makes a Coverage with this run's options. measured: the one of this process, saved.
+    make: makes a Coverage with this run's options. measured: the one of this process, saved. is_mapped: see mapped().
     """
     inputs = parallel_files(target)
     if append and os.path.exists(target):
@@ -50,7 +74,7 @@ def combine(make: Callable[..., Any], measured: Any, target: str, append: bool) 
     own = measured.get_data().data_filename()
     temporary = os.path.join(os.path.dirname(target), f".hasten-coverage-{os.getpid()}")
     try:
-        if inputs == [own] and not measured.config.paths:
+        if inputs == [own] and is_mapped:
             os.replace(own, target)
         elif inputs:
             used = _merge(make, inputs, temporary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import shutil
 import sys
@@ -42,6 +43,28 @@ def say(config: pytest.Config, text: str) -> None:
         terminal.write(text, red=True, bold=True)
 
 
+class Analyses:
+    """What coverage.py knows of each file, for all reports of a run. cov: coverage.Coverage, loaded."""
+
+    def __init__(self, cov: Any) -> None:
+        self.cov = cov
+        self.own = cov._analyze
+        self.known: dict[Any, Any] = {}
+
+    def analyze(self, morf: Any, file_reporter: Any = None) -> Any:
+        data = self.cov.get_data()
+        chosen = getattr(data, "_query_context_ids", None)
+        name = file_reporter.filename if file_reporter is not None else morf
+        key = (id(data), name, self.cov.config.precision, None if chosen is None else tuple(chosen))
+        if key not in self.known:
+            data.arcs = functools.lru_cache(1)(data.arcs)  # asked for twice in a row
+            try:
+                self.known[key] = self.own(morf, file_reporter)
+            finally:
+                del data.arcs
+        return self.known[key]
+
+
 class Report:
     """Makes the reports of one run. out: what the terminal is to show of them."""
 
@@ -64,6 +87,7 @@ class Report:
             return 0
 
     def _make(self) -> float:
+        self._read_once()
         precision = self.options.cov_precision
         total = self.cov.report(ignore_errors=True, output_format="total", precision=precision, file=_Nowhere)
         version = "{}.{}.{}-{}-{}".format(*sys.version_info)
@@ -84,6 +108,14 @@ class Report:
             if kind in self.wanted:
                 self.out.write(getattr(self, "_" + kind.replace("-", "_"))(self.wanted[kind]) + "\n")
         return float(total)
+
+    def _read_once(self) -> None:
+        """Each report of coverage.py's reads the data and parses the sources for itself, and maps all data again."""
+        cov = self.cov
+        if cov.config.paths and all(cov._make_aliases().map(path) == path for path in cov.get_data().measured_files()):
+            cov.config.paths = {}
+        if hasattr(cov, "_analyze"):
+            cov._analyze = Analyses(cov).analyze
 
     def _separate(self, title: str) -> None:
         """A line across the terminal, as pytest's own but with an empty line behind it."""

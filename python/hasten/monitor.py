@@ -7,17 +7,15 @@ another one. What is collected lies in memory that all processes of a run share;
 from __future__ import annotations
 
 import functools
-import hashlib
 import os
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from hasten import _native
 from hasten.plugin import state as process
 
-SCHEMA = 7
 TOOL = "hasten cov"
 TOOLS = (1, 3, 4, 5, 2)  # ids of sys.monitoring: coverage's own first, a debugger's never
 monitoring: Any = getattr(sys, "monitoring", None)
@@ -48,7 +46,7 @@ def why_not(cov: Any, contexts: str | None = "") -> str:
     if len(_free_tools()) < (2 if contexts else 1):
         return "the tool ids of sys.monitoring are taken"
     try:
-        _native.covered(_memory())  # maps it, once, to see whether that can be
+        _native.covered_names(_memory(), False)  # maps it, once, to see whether that can be
     except OSError as exc:
         return str(exc)
     config = cov.config
@@ -246,91 +244,22 @@ def release() -> None:
 
 def finish(cov: Any) -> None:
     """Puts what any process of the run collected into cov's data, and says what coverage.py says at the end."""
+    from hasten import cov_write
+
     release()
-    lines, arcs, n_lost = _native.covered(_memory())
-    os.close(process.hits)
-    process.hits = -1
     cov._init_data(None)
-    data = cov._data
-    _write(data, _mapped(cov, arcs if cov.config.branch else lines), cov.config.branch, cov.config.context)
-    _match_packages(cov, {path for path, _context in lines})
+    try:
+        paths, n_lost = cov_write.write(cov, _memory())
+    finally:
+        os.close(process.hits)
+        process.hits = -1
+    _match_packages(cov, paths)
     if n_lost:
         cov._warn(f"Coverage is not complete: {n_lost} times there was no memory", slug="hasten-no-memory")
     tracer = state.tracer
     if tracer is not None and cov._collector is not None:
         tracer.active = True
     cov.get_data()
-
-
-def _mapped(cov: Any, found: dict[tuple[str, str], Any]) -> dict[tuple[str, str], Any]:
-    mapper = functools.cache(cov._file_mapper)
-    return {(mapper(path), context): value for (path, context), value in found.items()}
-
-
-def _label(static: str | None, context: str) -> str:
-    return "|".join(part for part in (static, context) if part)
-
-
-def _write(data: Any, found: dict[tuple[str, str], Any], branch: bool, static: str | None) -> None:
-    """data: coverage.CoverageData. One transaction; by the slow way where its tables are not those that we know."""
-    from coverage import sqldata
-
-    data.set_context(static)
-    if sqldata.SCHEMA_VERSION != SCHEMA:
-        _add(data, found, branch, static)
-        return
-    data.add_arcs({}) if branch else data.add_lines({})
-    ordered = sorted(found.items(), key=lambda entry: entry[0])
-    with data._connect() as con:
-        names = sorted({_label(static, context) for _path, context in found})
-        con.executemany_void("INSERT OR IGNORE INTO context (context) VALUES (?)", [(name,) for name in names])
-        with con.execute("SELECT context, id FROM context") as cursor:
-            ids = dict(cursor)
-        files = {path: data._file_id(path, add=True) for path in dict.fromkeys(path for (path, _), _ in ordered)}
-        rows = [(files[path], ids[_label(static, context)], value) for (path, context), value in ordered]
-        if branch:
-            _write_arcs(data, con, [(file, context, *arc) for file, context, arcs in rows for arc in _needed(arcs)])
-        else:
-            _write_lines(data, con, [(file, context, bytes(bits)) for file, context, bits in rows])
-
-
-def _add(data: Any, found: dict[tuple[str, str], Any], branch: bool, static: str | None) -> None:
-    from coverage.numbits import numbits_to_nums
-
-    for (path, context), value in found.items():
-        data.set_context(_label(static, context))
-        if branch:
-            data.add_arcs({path: _needed(value)})
-        else:
-            data.add_lines({path: numbits_to_nums(bytes(value))})
-
-
-def _hash(data: Any, rows: list[Any]) -> None:
-    """coverage.py tells equal data files apart from others by this."""
-    data._hasher.update(hashlib.sha256(repr(rows).encode()).hexdigest())
-
-
-def _write_arcs(data: Any, con: Any, rows: list[Any]) -> None:
-    _hash(data, rows)
-    con.executemany_void("INSERT OR IGNORE INTO arc (file_id, context_id, fromno, tono) VALUES (?, ?, ?, ?)", rows)
-
-
-def _write_lines(data: Any, con: Any, rows: list[Any]) -> None:
-    from coverage.numbits import numbits_union
-
-    _hash(data, rows)
-    with con.execute("SELECT file_id, context_id, numbits FROM line_bits") as cursor:
-        old = {(file, context): bits for file, context, bits in cursor}
-    if old:  # appended to
-        rows = [(f, c, numbits_union(bits, old[f, c]) if (f, c) in old else bits) for f, c, bits in rows]
-    con.executemany_void("INSERT OR REPLACE INTO line_bits (file_id, context_id, numbits) VALUES (?, ?, ?)", rows)
-
-
-def _needed(arcs: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Without (line, line) where another arc leaves that line: it says no more than that the line ran."""
-    known = set(arcs)
-    leaving = {a for a, b in known if a != b}
-    return sorted(arc for arc in known if arc[0] != arc[1] or arc[0] not in leaving)
 
 
 def _match_packages(cov: Any, paths: set[str]) -> None:

@@ -161,7 +161,7 @@ static int add_piece(const struct hits_piece *piece, void *data)
     return code;
 }
 
-static PyObject *gather(const struct hits *hits)
+static PyObject *gather(struct hits *hits)
 {
     struct gathered g = {.hits = hits, PyDict_New(), PyDict_New(), PyDict_New(), PyDict_New(), PyDict_New()};
     PyObject *result = NULL;

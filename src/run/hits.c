@@ -82,11 +82,19 @@ bool hits_is_used(int fd)
     return pread(fd, &user, sizeof user, offsetof(struct hits_head, user)) == sizeof user && user == HITS_USED;
 }
 
+static void unmap_blocks(struct hits *hits)
+{
+    if (hits->blocks)
+        munmap(hits->blocks, hits->blocks_size);
+    hits->blocks = NULL;
+}
+
 void hits_detach(struct hits *hits)
 {
     if (!hits->head)
         return;
     hits_forked(hits);
+    unmap_blocks(hits);
     munmap(hits->head, HITS_CORE);
     close(hits->fd);
     *hits = (struct hits){.fd = -1};
@@ -386,23 +394,29 @@ static int each_of_block(const struct hits_block *block, int (*visit)(const stru
     return 0;
 }
 
-int hits_each_piece(const struct hits *hits, int (*visit)(const struct hits_piece *piece, void *data), void *data)
+/* A block may be missing at the end: its owner was killed, or had no memory, before it wrote anything. */
+static int map_blocks(struct hits *hits)
 {
-    const uint32_t n = atomic_load(&hits->head->n_blocks);
     const off_t size = lseek(hits->fd, 0, SEEK_END);
-    int code = 0;
+    void *memory;
 
-    for (uint32_t i = 0; code == 0 && i < n; i++) {
-        const off_t offset = (off_t)(HITS_CORE + (uint64_t)i * HITS_BLOCK);
-        void *memory;
+    unmap_blocks(hits);
+    if (size < (off_t)(HITS_CORE + HITS_BLOCK))
+        return 0;
+    hits->blocks_size = (size_t)(size - (off_t)HITS_CORE) / HITS_BLOCK * HITS_BLOCK;
+    memory = mmap(NULL, hits->blocks_size, PROT_READ, MAP_SHARED, hits->fd, (off_t)HITS_CORE);
+    if (memory == MAP_FAILED)
+        return -1;
+    hits->blocks = memory;
+    return 0;
+}
 
-        if (offset + (off_t)HITS_BLOCK > size)
-            continue; /* its owner was killed, or had no memory, before it wrote anything */
-        memory = mmap(NULL, HITS_BLOCK, PROT_READ, MAP_SHARED, hits->fd, offset);
-        if (memory == MAP_FAILED)
+int hits_each_piece(struct hits *hits, int (*visit)(const struct hits_piece *piece, void *data), void *data)
+{
+    if (map_blocks(hits) < 0)
+        return -1;
+    for (size_t at = 0; hits->blocks && at < hits->blocks_size; at += HITS_BLOCK)
+        if (each_of_block((const void *)(hits->blocks + at), visit, data) < 0)
             return -1;
-        code = each_of_block(memory, visit, data);
-        munmap(memory, HITS_BLOCK);
-    }
-    return code;
+    return 0;
 }

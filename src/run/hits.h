@@ -100,6 +100,8 @@ struct hits {
     struct hits_block *block; /* this process's own; NULL: none yet */
     void **full;              /* owned: blocks before it that somebody may still write to */
     uint32_t n_full;
+    char *blocks; /* owned: all blocks, for reading; NULL: not mapped */
+    size_t blocks_size;
 };
 
 /* A new memory, in a file of the working directory's disk where that can be: its descriptor (owned by the caller) or -1. */
@@ -146,7 +148,10 @@ void hits_lose(struct hits *hits);
 int hits_each_file(const struct hits *hits, int (*visit)(const struct hits_file *file, void *data), void *data);
 int hits_each_context(const struct hits *hits, int (*visit)(const struct hits_context *context, void *data),
                       void *data);
-int hits_each_piece(const struct hits *hits, int (*visit)(const struct hits_piece *piece, void *data), void *data);
+
+/* The pieces stay where they are until the next call, or hits_detach(). */
+int hits_each_piece(struct hits *hits, int (*visit)(const struct hits_piece *piece, void *data), void *data);
+
 const char *hits_path(const struct hits *hits, const struct hits_file *file);
 
 struct hits_pair {
