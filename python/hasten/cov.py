@@ -326,7 +326,7 @@ class Controller:
 
     def _mapped(self, append: bool) -> contextlib.AbstractContextManager[bool]:
         if self.monitor is None:  # coverage.py's collector has its own way of naming files
-            return contextlib.nullcontext(not self.cov.config.paths)
+            return contextlib.nullcontext(False)
         return cov_data.mapped(self.cov, self.data_file, append)
 
     def _match_sources(self) -> None:

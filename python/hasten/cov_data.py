@@ -44,10 +44,10 @@ def check_old(target: str, branch: bool) -> None:
 def mapped(measured: Any, target: str, append: bool) -> Iterator[bool]:
     """Paths that coverage.py gets here are those that [paths] makes of them: what combine() would read it all for.
 
-    False: it has to be done there, as there are other files.
+    False: nothing is changed, and combine() does it where it has to be done.
     """
     if not measured.config.paths or parallel_files(target) or (append and os.path.exists(target)):
-        yield not measured.config.paths
+        yield False
         return
     coverage = importlib.import_module("coverage")
     try:
@@ -63,7 +63,7 @@ def mapped(measured: Any, target: str, append: bool) -> Iterator[bool]:
         measured._file_mapper = before
 
 
-def combine(make: Callable[..., Any], measured: Any, target: str, append: bool, is_mapped: bool) -> Any:
+def combine(make: Callable[..., Any], measured: Any, target: str, append: bool, is_mapped: bool = False) -> Any:
     """The Coverage of the result, loaded. The file appears under its name when it is whole.
 
     make: makes a Coverage with this run's options. measured: the one of this process, saved. is_mapped: see mapped().
@@ -74,7 +74,7 @@ def combine(make: Callable[..., Any], measured: Any, target: str, append: bool, 
     own = measured.get_data().data_filename()
     temporary = os.path.join(os.path.dirname(target), f".hasten-coverage-{os.getpid()}")
     try:
-        if inputs == [own] and is_mapped:
+        if inputs == [own] and (is_mapped or not measured.config.paths):
             os.replace(own, target)
         elif inputs:
             used = _merge(make, inputs, temporary)

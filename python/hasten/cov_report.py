@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import shutil
 import sys
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -43,6 +45,9 @@ def say(config: pytest.Config, text: str) -> None:
         terminal.write(text, red=True, bold=True)
 
 
+SHARING = ("total", "term", "xml", "json", "markdown", "markdown-append")  # the others want the parsed source, too
+
+
 class Analyses:
     """What coverage.py knows of each file, for all reports of a run. cov: coverage.Coverage, loaded."""
 
@@ -74,6 +79,7 @@ class Report:
         self.wanted: dict[str, str | None] = options.cov_report
         self.options = options
         self.out = out
+        self.analyses: Analyses | None = None
 
     def make(self, config: pytest.Config) -> float:
         """The total in percent; 0 when coverage.py cannot make one, which is said."""
@@ -89,7 +95,8 @@ class Report:
     def _make(self) -> float:
         self._read_once()
         precision = self.options.cov_precision
-        total = self.cov.report(ignore_errors=True, output_format="total", precision=precision, file=_Nowhere)
+        with self._shared("total"):
+            total = self.cov.report(ignore_errors=True, output_format="total", precision=precision, file=_Nowhere)
         version = "{}.{}.{}-{}-{}".format(*sys.version_info)
         self._separate(f"coverage: platform {sys.platform}, python {version}")
         if self.lost:
@@ -97,16 +104,18 @@ class Report:
             self.out.write("The following workers were killed, and what they have measured is lost:\n")
             self.out.write("".join(f"{name}\n" for name in self.lost))
         if "term" in self.wanted or "term-missing" in self.wanted:
-            self.cov.report(
-                show_missing=("term-missing" in self.wanted) or None,
-                ignore_errors=True,
-                file=self.out,
-                precision=precision,
-                skip_covered=("skip-covered" in self.wanted.values()) or None,
-            )
+            with self._shared("term"):
+                self.cov.report(
+                    show_missing=("term-missing" in self.wanted) or None,
+                    ignore_errors=True,
+                    file=self.out,
+                    precision=precision,
+                    skip_covered=("skip-covered" in self.wanted.values()) or None,
+                )
         for kind in ("annotate", "html", "xml", "json", "markdown", "markdown-append", "lcov"):
             if kind in self.wanted:
-                self.out.write(getattr(self, "_" + kind.replace("-", "_"))(self.wanted[kind]) + "\n")
+                with self._shared(kind):
+                    self.out.write(getattr(self, "_" + kind.replace("-", "_"))(self.wanted[kind]) + "\n")
         return float(total)
 
     def _read_once(self) -> None:
@@ -115,7 +124,18 @@ class Report:
         if cov.config.paths and all(cov._make_aliases().map(path) == path for path in cov.get_data().measured_files()):
             cov.config.paths = {}
         if hasattr(cov, "_analyze"):
-            cov._analyze = Analyses(cov).analyze
+            self.analyses = Analyses(cov)
+
+    @contextlib.contextmanager
+    def _shared(self, kind: str) -> Iterator[None]:
+        if self.analyses is None or kind not in SHARING:
+            yield
+            return
+        self.cov._analyze = self.analyses.analyze
+        try:
+            yield
+        finally:
+            del self.cov._analyze
 
     def _separate(self, title: str) -> None:
         """A line across the terminal, as pytest's own but with an empty line behind it."""

@@ -89,7 +89,9 @@ def _write_directly(
 
 def _roots(con: Any, table: str) -> tuple[int, int] | None:
     """The pages where the table begins, and the index of its constraint. None: not as we know it, or not empty."""
-    with con.execute("SELECT name, rootpage FROM sqlite_master WHERE tbl_name = ? ORDER BY type DESC", (table,)) as rows:
+    with con.execute(
+        "SELECT name, rootpage FROM sqlite_master WHERE tbl_name = ? ORDER BY type DESC", (table,)
+    ) as rows:
         found = list(rows)
     index = f"sqlite_autoindex_{table}_1"
     if [name for name, _root in found] != [table, index]:
@@ -107,9 +109,7 @@ def _roots(con: Any, table: str) -> tuple[int, int] | None:
 
 
 def _insert(con: Any, table: str, column: str, names: set[str]) -> dict[str, int]:
-    con.executemany_void(
-        f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", [(name,) for name in sorted(names)]
-    )
+    con.executemany_void(f"INSERT OR IGNORE INTO {table} ({column}) VALUES (?)", [(name,) for name in sorted(names)])
     with con.execute(f"SELECT {column}, id FROM {table}") as rows:
         return dict(rows)
 
