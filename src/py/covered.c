@@ -161,13 +161,38 @@ static int add_piece(const struct hits_piece *piece, void *data)
     return code;
 }
 
+/* A line that ran is an arc to itself, where arcs are wanted. */
+static int lines_as_arcs(struct gathered *g)
+{
+    PyObject *key;
+    PyObject *bytes;
+    Py_ssize_t at = 0;
+
+    while (PyDict_Next(g->lines_of, &at, &key, &bytes)) {
+        PyObject *ran = set_for(g->arcs_of, key);
+        const uint8_t *bits = (const uint8_t *)PyByteArray_AS_STRING(bytes);
+
+        for (Py_ssize_t line = 0; ran && line < 8 * PyByteArray_GET_SIZE(bytes); line++) {
+            PyObject *arc = bits[line / 8] & 1u << line % 8 ? Py_BuildValue("(nn)", line, line) : NULL;
+
+            if (arc && PySet_Add(ran, arc) < 0)
+                ran = NULL;
+            Py_XDECREF(arc);
+        }
+        if (!ran || PyErr_Occurred())
+            return -1;
+    }
+    return 0;
+}
+
 static PyObject *gather(struct hits *hits)
 {
     struct gathered g = {.hits = hits, PyDict_New(), PyDict_New(), PyDict_New(), PyDict_New(), PyDict_New()};
     PyObject *result = NULL;
 
     if (g.names && g.paths && g.arcs && g.lines_of && g.arcs_of && hits_each_context(hits, add_context, &g) == 0 &&
-        hits_each_file(hits, add_file, &g) == 0 && hits_each_piece(hits, add_piece, &g) == 0)
+        hits_each_file(hits, add_file, &g) == 0 && hits_each_piece(hits, add_piece, &g) == 0 &&
+        (!atomic_load(&hits->head->branch) || lines_as_arcs(&g) == 0))
         result = Py_BuildValue("(OOk)", g.lines_of, g.arcs_of, (unsigned long)atomic_load(&hits->head->n_lost));
     else if (!PyErr_Occurred())
         PyErr_SetString(PyExc_OSError, "coverage's memory cannot be read");

@@ -63,6 +63,7 @@ static void forget_code(void *extra)
     if (known->session == st.session && known->asleep != HITS_NONE)
         st.asleep[known->asleep] = NULL;
     flow_free(known->flow);
+    free(known->numbers);
     free(known);
 }
 
@@ -173,14 +174,6 @@ static bool is_announced(PyCodeObject *code)
            (st.contexts == HITS_LINES_BY_CONTEXT && flow_last_line(code) == code->co_firstlineno);
 }
 
-static int add_flow(struct monitor_code *known, PyCodeObject *code)
-{
-    known->flow = flow_new(code);
-    if (!known->flow)
-        return -1;
-    return 0;
-}
-
 static struct monitor_code *adopt(PyCodeObject *code, struct monitor_file *file)
 {
     struct monitor_code *known = hs_alloc(sizeof *known);
@@ -190,7 +183,8 @@ static struct monitor_code *adopt(PyCodeObject *code, struct monitor_file *file)
     known->first_line = code->co_firstlineno;
     known->asleep = HITS_NONE;
     known->announced = is_announced(code);
-    if ((st.branch && add_flow(known, code) < 0) || PyUnstable_Code_SetExtra((PyObject *)code, st.extra, known) < 0) {
+    if ((st.branch && !(known->flow = flow_new(code))) ||
+        PyUnstable_Code_SetExtra((PyObject *)code, st.extra, known) < 0) {
         flow_free(known->flow);
         free(known);
         return NULL;
@@ -206,7 +200,7 @@ static void begin(struct monitor_code *known)
     known->switches = st.switches;
     known->n_events = 0;
     if (known->flow && st.contexts == HITS_LINES_BY_CONTEXT)
-        flow_forget(known->flow);
+        monitor_forget(known);
 }
 
 static void sleep_until_switch(struct monitor_code *known, PyCodeObject *code)
@@ -247,10 +241,7 @@ static void enter(struct monitor_code *known)
     begin(known);
     if (known->n_events)
         return;
-    if (st.branch)
-        record_arc(&st.sink, known->file, known->first_line, known->first_line, true);
-    else
-        record_line(&st.sink, known->file, known->first_line, true);
+    record_line(&st.sink, known->file, known->first_line, true);
 }
 
 /* (code, offset): once for each code object */
@@ -294,17 +285,31 @@ static void prove_trail(const struct monitor_code *known, int32_t line, uint32_t
         prove(line, to, known->file);
 }
 
+/* What the first LINE event of a unit proves in a context. */
+static void prove_line(struct monitor_code *known, uint32_t at, int32_t line)
+{
+    const int32_t from = known->flow->units[at].from;
+
+    if (st.contexts != HITS_LINES_BY_CONTEXT) {
+        if (from)
+            prove(from, line, known->file);
+        prove_trail(known, line, at);
+        return;
+    }
+    if (!record_again(&st.sink, known, 2 * at))
+        record_first(&st.sink, known, 2 * at, from, line);
+    if (!record_again(&st.sink, known, 2 * at + 1))
+        record_first(&st.sink, known, 2 * at + 1, line, flow_trail(known->flow, line, at));
+}
+
 /* Whether this LINE event is needed again. */
-static bool reach(const struct monitor_code *known, uint32_t at, int32_t line)
+static bool reach(struct monitor_code *known, uint32_t at, int32_t line)
 {
     struct flow_unit *unit = &known->flow->units[at];
 
     if (!(unit->state & FLOW_SEEN)) {
-        prove(line, line, known->file);
-        if (unit->from)
-            prove(unit->from, line, known->file);
-        prove_trail(known, line, at);
-        unit->state |= FLOW_SEEN;
+        prove_line(known, at, line);
+        monitor_touch(known, at, FLOW_SEEN);
     }
     return unit->state & FLOW_PAIRED && flow_reached(known->flow, at, compat_frame(), prove, known->file);
 }
@@ -350,7 +355,7 @@ static PyObject *on_branch(PyObject *const *args)
     needed = known->flow->units[start].state & FLOW_PAIRED && flow_branched(known->flow, start, compat_frame());
     if (!(unit->state & way)) {
         prove_trail(known, unit->line, start);
-        unit->state |= way;
+        monitor_touch(known, at, way);
     }
     if (needed)
         return Py_NewRef(Py_None);
@@ -389,7 +394,7 @@ static PyObject *on_return(PyObject *const *args)
         leave(known, flow_line_before(known->flow, at, compat_frame(), known->raised_line), unit->line);
     if (!unit->line && unit->from < 0)
         return Py_NewRef(Py_None); /* more lines than one may come before */
-    unit->state |= FLOW_LEFT;
+    monitor_touch(known, at, FLOW_LEFT);
     return done_with(known, args[0]);
 }
 

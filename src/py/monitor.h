@@ -27,6 +27,8 @@ struct monitor_file {
     size_t path_size;
 };
 
+#define MONITOR_TOUCHED 24
+
 /* A code object that counts. In its co_extra. */
 struct monitor_code {
     struct monitor_file *file;
@@ -38,7 +40,24 @@ struct monitor_code {
     uint32_t switches;   /* contexts before the one in which it ran last, ... */
     uint32_t n_events;   /* ... and its events there */
     uint32_t asleep;     /* place in the list of those whose events are switched off; HITS_NONE: not there */
+
+    uint32_t n_touched;                  /* units that have seen something in this context, ... */
+    uint32_t touched[MONITOR_TOUCHED];   /* ... the first of them */
+    const struct hits_file *numbered_in; /* whose numbers of arcs these are; NULL: none are known */
+    uint32_t
+        *numbers; /* owned: by place, see record_again(): 1 + that of the arc; 0: not known, HITS_NONE: there is none */
 };
+
+/* Unit `at` of its flow has seen that in this context; monitor_record.c: nothing has been seen, in the next one. */
+static inline void monitor_touch(struct monitor_code *known, uint32_t at, uint8_t state)
+{
+    known->flow->units[at].state |= state;
+    if (known->n_touched < MONITOR_TOUCHED)
+        known->touched[known->n_touched] = at;
+    known->n_touched++;
+}
+
+void monitor_forget(struct monitor_code *known);
 
 /*
  * monitor_callback.c: an object that calls handle with an event's n_args arguments, the first of them a code object, while
@@ -59,6 +78,14 @@ struct monitor_sink {
 void record_line(struct monitor_sink *sink, struct monitor_file *file, int32_t line, bool in_context);
 void record_arc(struct monitor_sink *sink, struct monitor_file *file, int32_t from, int32_t to, bool in_context);
 void record_context(struct monitor_sink *sink, uint32_t context);
+
+/*
+ * The same for the two arcs that a unit's LINE event proves (2 * unit: to its line, 2 * unit + 1: from it), as their
+ * numbers stay with the code object. again: false when it is not known yet what to record; first: when it is. 0 is no
+ * line.
+ */
+bool record_again(struct monitor_sink *sink, struct monitor_code *known, uint32_t place);
+void record_first(struct monitor_sink *sink, struct monitor_code *known, uint32_t place, int32_t from, int32_t to);
 
 /* The file of that path, new or known to the shared memory; NULL: no room. last_line: the largest that is expected. */
 struct monitor_file *record_file(struct monitor_sink *sink, const char *path, size_t size, int32_t last_line,

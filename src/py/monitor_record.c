@@ -115,18 +115,81 @@ static uint32_t number_of_arc(struct monitor_sink *sink, struct monitor_file *fi
     return number;
 }
 
-void record_arc(struct monitor_sink *sink, struct monitor_file *file, int32_t from, int32_t to, bool in_context)
+static void set_arc(struct monitor_sink *sink, struct monitor_file *file, uint32_t number)
 {
-    uint32_t number;
-
-    if (from <= 0 || from >= HITS_MOST_LINES || to >= HITS_MOST_LINES || to <= -HITS_MOST_LINES)
-        return;
-    number = number_of_arc(sink, file, from, to);
-    if (number == HITS_NONE || !in_context || sink->context == HITS_NONE)
-        return;
     if (number / HITS_PIECE_BITS >= file->n_arc_pieces) {
         record_context(sink, sink->context);
         file->arc_pieces = more_pieces(file->arc_pieces, &file->n_arc_pieces, pieces_for(file->shared->arcs_room));
     }
     set_in_piece(sink, file, file->arc_pieces, true, number);
+}
+
+static bool is_arc(int32_t from, int32_t to)
+{
+    return from > 0 && from < HITS_MOST_LINES && to < HITS_MOST_LINES && to > -HITS_MOST_LINES;
+}
+
+void record_arc(struct monitor_sink *sink, struct monitor_file *file, int32_t from, int32_t to, bool in_context)
+{
+    uint32_t number;
+
+    if (from == to) {
+        record_line(sink, file, from, in_context);
+        return;
+    }
+    if (!is_arc(from, to))
+        return;
+    number = number_of_arc(sink, file, from, to);
+    if (number != HITS_NONE && in_context && sink->context != HITS_NONE)
+        set_arc(sink, file, number);
+}
+
+bool record_again(struct monitor_sink *sink, struct monitor_code *known, uint32_t place)
+{
+    const size_t size = 2 * known->flow->n * sizeof *known->numbers;
+    uint32_t number;
+
+    if (sink->context == HITS_NONE)
+        return false;
+    if (known->numbered_in != known->file->shared) { /* another record of the file, other numbers */
+        known->numbered_in = known->file->shared;
+        known->numbers = hs_realloc(known->numbers, size);
+        memset(known->numbers, 0, size);
+    }
+    number = known->numbers[place];
+    if (number && number != HITS_NONE)
+        set_arc(sink, known->file, number - 1);
+    return number != 0;
+}
+
+void record_first(struct monitor_sink *sink, struct monitor_code *known, uint32_t place, int32_t from, int32_t to)
+{
+    const bool is_one = is_arc(from, to) && to && from != to;
+    const uint32_t number = is_one ? number_of_arc(sink, known->file, from, to) : HITS_NONE;
+
+    if (sink->context == HITS_NONE)
+        return;
+    if (number != HITS_NONE)
+        set_arc(sink, known->file, number);
+    if (known->numbered_in == known->file->shared) /* else it has just been replaced */
+        known->numbers[place] = number == HITS_NONE ? HITS_NONE : number + 1;
+}
+
+/* Most code objects run a few lines in a context; looking at all their units each time was 1 % of a run. */
+void monitor_forget(struct monitor_code *known)
+{
+    struct flow *flow = known->flow;
+    const uint32_t n = known->n_touched;
+
+    known->n_touched = 0;
+    if (n > MONITOR_TOUCHED) {
+        flow_forget(flow);
+        return;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        flow->units[known->touched[i]].state &= (uint8_t)~(FLOW_FALL_SEEN | FLOW_JUMP_SEEN | FLOW_SEEN);
+    for (uint32_t i = 0; i < flow->n_pairs; i++) {
+        flow->pairs[i].proven = false;
+        flow->pairs[i].frame = NULL;
+    }
 }

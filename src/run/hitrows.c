@@ -11,6 +11,7 @@ struct hitrows_part {
     uint32_t first;      /* line or number of an arc that the first bit stands for */
     const uint8_t *bits; /* borrowed; NULL: all arcs of the file */
     size_t n_bytes;
+    bool is_arcs;
 };
 
 struct hitrows_arc {
@@ -55,22 +56,25 @@ static bool has_arcs(const struct hitrows *rows, const struct hits_file *file)
     return false;
 }
 
-/* With lines by context, what a file holds itself is what the numbers of its arcs mean. */
 static int note_file(const struct hits_file *file, void *data)
 {
     struct hitrows *rows = data;
-    const bool counts = atomic_load(&rows->hits->head->by_context) != HITS_LINES_BY_CONTEXT;
-    struct hitrows_part part = {.file = file->id, .context = OWN, .number = file->id};
+    const struct hitrows_part lines = {.file = file->id,
+                                       .context = OWN,
+                                       .number = file->id,
+                                       .bits = hits_lines(rows->hits, file),
+                                       .n_bytes = file->n_lines / 8};
+    const struct hitrows_part arcs = {.file = file->id, .context = OWN, .number = file->id, .is_arcs = true};
 
     if (file->id >= rows->n_files)
         return 0;
     rows->files[file->id] = file;
-    if (!rows->branch) {
-        part.bits = hits_lines(rows->hits, file);
-        part.n_bytes = file->n_lines / 8;
-    }
-    if (counts && (rows->branch ? has_arcs(rows, file) : !is_zero(part.bits, part.n_bytes)))
-        add_part(rows, &part);
+    if (atomic_load(&rows->hits->head->by_context) == HITS_LINES_BY_CONTEXT)
+        return 0; /* its arcs are what their numbers mean, and it has no lines */
+    if (!is_zero(lines.bits, lines.n_bytes))
+        add_part(rows, &lines);
+    if (rows->branch && has_arcs(rows, file))
+        add_part(rows, &arcs);
     return 0;
 }
 
@@ -91,9 +95,10 @@ static int note_piece(const struct hits_piece *piece, void *data)
                                       .number = piece->file,
                                       .first = piece->index * HITS_PIECE_BITS,
                                       .bits = piece->bits,
-                                      .n_bytes = sizeof piece->bits};
+                                      .n_bytes = sizeof piece->bits,
+                                      .is_arcs = piece->is_arcs};
 
-    if (!!piece->is_arcs == rows->branch && piece->file < rows->n_files && rows->files[piece->file] &&
+    if ((!piece->is_arcs || rows->branch) && piece->file < rows->n_files && rows->files[piece->file] &&
         piece->context < rows->n_contexts && rows->contexts[piece->context] && !is_zero(part.bits, part.n_bytes))
         add_part(rows, &part);
     return 0;
@@ -123,6 +128,7 @@ void hitrows_close(struct hitrows *rows)
     free(rows->arcs);
     free(rows->first_arc);
     free(rows->bits);
+    free(rows->lines);
     free(rows->parts);
     free(rows->files);
     free(rows->contexts);
@@ -246,19 +252,22 @@ static uint32_t sort_arcs(struct hitrows *rows, const struct hitrows_ids *ids)
 void hitrows_sort(struct hitrows *rows, const struct hitrows_ids *ids)
 {
     uint32_t n_contexts = 0;
-    uint32_t most = 0;
+    uint32_t most_arcs = 0;
+    size_t most_lines = 0;
 
     give_rows(rows, ids, &n_contexts);
     sort_parts(rows, n_contexts + 1, context_of);
     sort_parts(rows, rows->n_rows + 1, file_of);
     if (rows->branch)
-        most = sort_arcs(rows, ids);
-    for (size_t i = 0; !rows->branch && i < rows->n_parts; i++) {
-        const size_t end = rows->parts[i].first + 8 * rows->parts[i].n_bytes;
+        most_arcs = sort_arcs(rows, ids);
+    for (size_t i = 0; i < rows->n_parts; i++) {
+        const struct hitrows_part *part = &rows->parts[i];
+        const size_t end = part->is_arcs ? 0 : part->first + 8 * part->n_bytes;
 
-        most = end > most ? (uint32_t)end : most;
+        most_lines = end > most_lines ? end : most_lines;
     }
-    rows->bits = hs_alloc((most / 64 + 1) * sizeof *rows->bits);
+    rows->bits = hs_alloc((most_arcs / 64 + 1) * sizeof *rows->bits);
+    rows->lines = hs_alloc(most_lines / 8 + 1);
 }
 
 /* ---- visits */
@@ -300,50 +309,64 @@ static void add_arcs(const struct hitrows *rows, const struct hitrows_part *part
     }
 }
 
-/* An arc (line, line), held back until it is known whether another one leaves the line. */
-struct held {
+/* Answers the number of bytes, without zeros at the end. */
+static size_t add_lines(const struct hitrows *rows, const struct hitrows_part *part)
+{
+    uint8_t *bytes = rows->lines + part->first / 8;
+    size_t n = 0;
+
+    for (size_t i = 0; i < part->n_bytes; i++) {
+        bytes[i] |= part->bits[i];
+        n = bytes[i] ? i + 1 : n;
+    }
+    return n ? n + part->first / 8 : 0;
+}
+
+/* One row's arcs and lines on their way to the visitor. */
+struct walk {
+    const struct hitrows *rows;
     const struct hitrows_part *row;
-    const struct hitrows_arc *self;
-    int32_t left; /* line that another arc leaves */
+    int32_t next; /* lines before it are done */
+    int32_t end;  /* no line from here on */
     int (*visit)(uint32_t file, uint32_t context, int32_t from, int32_t to, void *data);
     void *data;
 };
 
-static int let_go(struct held *held)
+/* The lines before that one which ran and which nothing leaves. */
+static int pass_lines(struct walk *walk, int32_t until)
 {
-    const struct hitrows_arc *arc = held->self;
+    while (walk->next < until) {
+        const int32_t line = walk->next++;
+        const uint8_t byte = walk->rows->lines[line / 8];
 
-    held->self = NULL;
-    return arc ? held->visit(held->row->file, held->row->context, arc->from, arc->to, held->data) : 0;
-}
-
-static int pass_arc(struct held *held, const struct hitrows_arc *arc)
-{
-    if (arc->from == arc->to) {
-        if (let_go(held) < 0)
+        if (!byte)
+            walk->next = (line | 7) + 1;
+        else if (byte >> line % 8 & 1 && walk->visit(walk->row->file, walk->row->context, line, line, walk->data) < 0)
             return -1;
-        held->self = held->left == arc->from ? NULL : arc;
-        return 0;
     }
-    if (held->self && held->self->from == arc->from)
-        held->self = NULL;
-    if (let_go(held) < 0)
-        return -1;
-    held->left = arc->from;
-    return held->visit(held->row->file, held->row->context, arc->from, arc->to, held->data);
+    return 0;
 }
 
-static int visit_bits(struct hitrows *rows, struct held *held, uint32_t base, uint32_t n)
+static int pass_arc(struct walk *walk, const struct hitrows_arc *arc)
+{
+    if (pass_lines(walk, arc->from < walk->end ? arc->from : walk->end) < 0)
+        return -1;
+    if (walk->next == arc->from)
+        walk->next++;
+    return walk->visit(walk->row->file, walk->row->context, arc->from, arc->to, walk->data);
+}
+
+static int walk_row(struct hitrows *rows, struct walk *walk, uint32_t base, uint32_t n)
 {
     for (uint32_t i = 0; i <= n / 64; i++) {
         uint64_t word = rows->bits[i];
 
         rows->bits[i] = 0;
         for (; word; word &= word - 1)
-            if (pass_arc(held, &rows->arcs[base + i * 64 + (uint32_t)__builtin_ctzll(word)]) < 0)
+            if (pass_arc(walk, &rows->arcs[base + i * 64 + (uint32_t)__builtin_ctzll(word)]) < 0)
                 return -1;
     }
-    return let_go(held);
+    return pass_lines(walk, walk->end);
 }
 
 int hitrows_each_arc(struct hitrows *rows,
@@ -352,27 +375,23 @@ int hitrows_each_arc(struct hitrows *rows,
     for (size_t i = 0; i < rows->n_parts;) {
         const size_t end = end_of_row(rows, i);
         const uint32_t base = rows->first_arc[rows->parts[i].file];
-        struct held held = {.row = &rows->parts[i], .visit = visit, .data = data};
+        struct walk walk = {.rows = rows, .row = &rows->parts[i], .visit = visit, .data = data};
+        size_t n_bytes = 0;
 
-        for (; i < end; i++)
-            add_arcs(rows, &rows->parts[i], base);
-        if (visit_bits(rows, &held, base, rows->first_arc[held.row->file + 1] - base) < 0)
+        for (; i < end; i++) {
+            const struct hitrows_part *part = &rows->parts[i];
+            const size_t n = part->is_arcs ? 0 : add_lines(rows, part);
+
+            if (part->is_arcs)
+                add_arcs(rows, part, base);
+            n_bytes = n > n_bytes ? n : n_bytes;
+        }
+        walk.end = (int32_t)(8 * n_bytes);
+        if (walk_row(rows, &walk, base, rows->first_arc[walk.row->file + 1] - base) < 0)
             return -1;
+        memset(rows->lines, 0, n_bytes);
     }
     return 0;
-}
-
-/* Answers the number of bytes, without zeros at the end. */
-static size_t add_lines(const struct hitrows *rows, const struct hitrows_part *part)
-{
-    uint8_t *bytes = (uint8_t *)rows->bits + part->first / 8;
-    size_t n = 0;
-
-    for (size_t i = 0; i < part->n_bytes; i++) {
-        bytes[i] |= part->bits[i];
-        n = bytes[i] ? i + 1 : n;
-    }
-    return n + part->first / 8;
 }
 
 int hitrows_each_lines(struct hitrows *rows,
@@ -389,9 +408,9 @@ int hitrows_each_lines(struct hitrows *rows,
 
             most = n > most ? n : most;
         }
-        if (visit(row->file, row->context, (const uint8_t *)rows->bits, most, data) < 0)
+        if (visit(row->file, row->context, rows->lines, most, data) < 0)
             return -1;
-        memset(rows->bits, 0, most);
+        memset(rows->lines, 0, most);
     }
     return 0;
 }

@@ -29,7 +29,8 @@ struct hitrows {
     uint32_t **places;        /* owned: by number of a file and of an arc: where it is among those of its row's file */
     uint32_t *first_arc;      /* owned: by row of a file, and one more */
     uint32_t n_rows;          /* the largest row of a file */
-    uint64_t *bits;           /* owned: one row's lines or arcs */
+    uint64_t *bits;           /* owned: one row's arcs */
+    uint8_t *lines;           /* owned: one row's lines */
 };
 
 struct hitrows_ids {
@@ -46,8 +47,8 @@ void hitrows_close(struct hitrows *rows);
 void hitrows_sort(struct hitrows *rows, const struct hitrows_ids *ids);
 
 /*
- * visit: -1 ends it. Each answers -1 then, else 0. An arc (line, line) says no more than that the line ran, and is left
- * out where another one leaves that line. bits: no zero byte at the end, never empty.
+ * visit: -1 ends it. Each answers -1 then, else 0. A line that ran and that no arc leaves comes as an arc to itself.
+ * bits: no zero byte at the end, never empty.
  */
 int hitrows_each_arc(struct hitrows *rows,
                      int (*visit)(uint32_t file, uint32_t context, int32_t from, int32_t to, void *data), void *data);

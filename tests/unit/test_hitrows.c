@@ -145,7 +145,8 @@ static void test_numbers_of_one_path_or_context_are_one_row(void **state)
     add_arc(f, again, wider, 1, 3);
     add_line(f, c, a, 3);
     add_line(f, again, wider, 300);
-    assert_string_equal(walk(f, true, (uint32_t[]){1, 1}, (uint32_t[]){1, 1}, 0), "1.1:1>2 1.1:1>3 ");
+    assert_string_equal(walk(f, true, (uint32_t[]){1, 1}, (uint32_t[]){1, 1}, 0),
+                        "1.1:1>2 1.1:1>3 1.1:3>3 1.1:300>300 ");
     assert_non_null(strstr(walk(f, false, (uint32_t[]){1, 1}, (uint32_t[]){1, 1}, 0), "1.1:08000000"));
     assert_int_equal(strlen(f->seen), 4 + 2 * (300 / 8 + 1) + 1);
 }
@@ -158,13 +159,15 @@ static void test_a_line_that_something_leaves_needs_no_arc_to_itself(void **stat
     const uint32_t d = hits_context(&f->hits, "d", 1);
 
     atomic_store(&f->hits.head->by_context, HITS_LINES_BY_CONTEXT);
-    for (int32_t line = 1; line < 6; line++)
-        add_arc(f, c, a, line, line);
+    for (uint32_t line = 1; line < 6; line++)
+        add_line(f, c, a, line);
     add_arc(f, c, a, 2, -1);
     add_arc(f, c, a, 3, 4);
-    add_arc(f, d, a, 3, 3);
+    add_arc(f, c, a, 70, 4); /* behind the last line that ran */
+    add_line(f, d, a, 3);
+    add_line(f, d, a, 90);
     assert_string_equal(walk(f, true, (uint32_t[]){1}, (uint32_t[]){1, 2}, 0),
-                        "1.1:1>1 1.1:2>-1 1.1:3>4 1.1:4>4 1.1:5>5 1.2:3>3 ");
+                        "1.1:1>1 1.1:2>-1 1.1:3>4 1.1:4>4 1.1:5>5 1.1:70>4 1.2:3>3 1.2:90>90 ");
 }
 
 static void test_without_contexts_it_is_what_the_files_hold(void **state)
@@ -174,13 +177,12 @@ static void test_without_contexts_it_is_what_the_files_hold(void **state)
     struct hits_file *b = hits_file(&f->hits, "b", 1, 100, 64);
 
     hits_arc(&f->hits, a, 7, 8);
-    hits_arc(&f->hits, a, 7, 7);
+    hits_set(hits_lines(&f->hits, a), 7);
     hits_set(hits_lines(&f->hits, a), 9);
     hits_set(hits_lines(&f->hits, b), 1);
-    assert_string_equal(walk(f, true, (uint32_t[]){3, 0}, (uint32_t[]){0}, 1), "3.1:7>8 ");
+    assert_string_equal(walk(f, true, (uint32_t[]){3, 1}, (uint32_t[]){0}, 1), "1.1:1>1 3.1:7>8 3.1:9>9 ");
     assert_true(f->rows.own_ran);
-    assert_false(f->rows.file_ran[1]);
-    assert_string_equal(walk(f, false, (uint32_t[]){2, 1}, (uint32_t[]){0}, 1), "1.1:02 2.1:0002 ");
+    assert_string_equal(walk(f, false, (uint32_t[]){2, 1}, (uint32_t[]){0}, 1), "1.1:02 2.1:8002 ");
 }
 
 static void test_functions_by_context_come_with_the_rest(void **state)
