@@ -10,8 +10,9 @@
  *                 struct hits_block, struct hits_piece[]
  *
  * Lines of a file are one bit each, bit i of byte b for line 8b+i: coverage.py's numbits. An arc (from, to) has a number
- * in its file: its place in the order of arrival. That a line ran is said by its bit, never by an arc to itself. Without contexts, what ran is the file's own lines and arcs; with them
- * it is the pieces: 256 lines or arcs of one file in one context.
+ * in its file: its place in the order of arrival. That a line ran is said by its bit, never by an arc to itself. Without
+ * contexts, what ran is the file's own lines and arcs; with them it is the pieces: 256 lines or arcs of one file in one
+ * context.
  *
  * Promises: a process may be killed at any instruction: what it wrote stays, and nothing that others wrote is lost.
  * Everything in the core is published by one compare-and-swap of an offset or a value (release; readers acquire); bits
