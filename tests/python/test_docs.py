@@ -17,14 +17,30 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "bench/RE
 USERS = [
     ROOT / "README.md",
     ROOT / "docs/guide/run.md",
-    ROOT / "docs/guide/cov.md",
+    *(ROOT / "docs/guide" / f"{name}.md" for name in ("cov", "databases", "doctor", "imports", "isolate", "resources")),
     ROOT / "docs/reference/differences.md",
     ROOT / "docs/reference/xdist.md",
 ]
 NAMES = [path.relative_to(ROOT).as_posix() for path in PAGES]
 
 # Of other programs: pytest's plugins, and what is named as not being there.
-FOREIGN = {"--junitxml", "--traceconfig", "--cov", "--cov-fail-under", "--px", "--rsyncdir", "--rsyncignore", "-f"}
+FOREIGN = {
+    "--create-db",
+    "--no-migrations",
+    "--reuse-db",
+    "-wal",
+    "-E",
+    "-I",
+    "-S",
+    "--junitxml",
+    "--traceconfig",
+    "--cov",
+    "--cov-fail-under",
+    "--px",
+    "--rsyncdir",
+    "--rsyncignore",
+    "-f",
+}
 FIGURE = re.compile(r"\b\d+(?:\.\d+)? ?(?:s|ms|us|ns|MB|MiB|GB|%)(?: CPU)?(?![\w%])")
 COMMAND = re.compile(r"`(?:python bench/|make (?:bench|corpus|coverage)|\./try)")
 
@@ -99,6 +115,8 @@ def options(tmp_path_factory) -> set[str]:
     modules = ("options", "xdist", "cov_options", "cov_diff")
     declared = "".join((ROOT / f"python/hasten/{name}.py").read_text() for name in modules)
     declared += says(str(program), "cov", "which", "--help")
+    for verb in re.findall(r"^  ([a-z]+) ", says(str(program), "--help"), re.MULTILINE):
+        declared += says(str(program), verb, "--help")
     return option_names(shown) | option_names(declared.replace('"', " "))
 
 
