@@ -126,6 +126,7 @@ class Watch:
         self.issued: list[tuple[weakref.ref[Identity], str]] = []
         self.varying = frozenset(state.db.names if state.db else ())  # other variables that differ between workers
         self.sockets = _open_things()
+        self.inherited = {what for what in self.sockets.values() if what[0] == "a pipe"}  # under whatever number
         self.memory = _shared_memory()
         self.made = Made(self.note)
         _active = self
@@ -219,9 +220,7 @@ class Watch:
 
     def _new_resource(self) -> str | None:
         for fd, what in _open_things().items():
-            if self.sockets.get(fd) != what and not (
-                what[0] == "a pipe" and what in self.sockets.values()
-            ):  # capture's
+            if self.sockets.get(fd) != what and what not in self.inherited:
                 return f"{what[0]} was opened before the workers are forked (a plugin, a conftest or a test module)"
         if _shared_memory() - self.memory:
             return "memory that forks would share was mapped before the workers are forked (multiprocessing, mmap)"

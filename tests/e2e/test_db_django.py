@@ -40,9 +40,10 @@ def server(module_server: Server) -> Iterator[Server]:
 
 @pytest.fixture
 def env(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """With a cache of its own: templates are counted."""
+    """With a cache of its own: templates are counted. The environment has more plugins, which change tests' order."""
     monkeypatch.setenv("HASTEN_PROGRAM", str(Path(PYTHON).with_name("hasten")))
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("own"))}
+    plugins = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_PLUGINS": "pytest_django.plugin"}
+    return plugins | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("own"))}
 
 
 @pytest.fixture
