@@ -269,7 +269,7 @@ def test_the_order_of_the_worker_in_the_last_run(suite: Callable[..., Path]) -> 
     assert ran.returncode == 1, ran.stdout + ran.stderr
     found = answer(folder, "test_b.py::test_victim", "--journal")
     assert found["culprits"] == ["test_a.py::test_culprit"]
-    assert found["n_before"] < 13
+    assert found["n_before"] <= 13  # fewer, unless the other worker came too late for any test
 
 
 def test_bad_input_is_one_line(suite: Callable[..., Path]) -> None:
