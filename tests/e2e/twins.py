@@ -37,7 +37,7 @@ NORMAL = (
     (re.compile(r"\[gw\d+\] [^\n]*? -- Python [^\n]*\n"), ""),
     (re.compile(r"  File \"[^\n]*/hasten/\w+\.py\", line \d+, in .*\n(    .*\n)+"), ""),
     (re.compile(r"oldfd=\d+"), "oldfd=N"),
-    (re.compile(r", (hasten_\w+|testrun_uid|worker_id)\b"), ""),
+    (re.compile(r", (hasten_ports?|hasten_resources|testrun_uid|worker_id)\b"), ""),
     (re.compile(r"\d\d:\d\d:\d\d(\.\d+)?"), "TIME"),
 )
 

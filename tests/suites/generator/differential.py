@@ -179,7 +179,7 @@ NORMAL = (
     (re.compile(r"(<MagicMock name='\w+' id=').*"), r"\1"),
     (re.compile(r"TempPathFactory\(.*?_policy='\w+'\)"), "TempPathFactory()"),  # workers have folders of their own
     # "fixture not found" lists what there is
-    (re.compile(r"\b(hasten_\w+|testrun_uid|worker_id), |, (hasten_\w+|testrun_uid|worker_id)\b"), ""),
+    (re.compile(r"\b(hasten_ports?|hasten_resources|testrun_uid|worker_id), |, (hasten_ports?|hasten_resources|testrun_uid|worker_id)\b"), ""),
     (
         re.compile(
             r"(fixture '\w+' not found)\n(>? +available fixtures:.*\n?)?(>? +use 'pytest --fixtures.*)?"
