@@ -1,5 +1,6 @@
 #include "cmd/cmd.h"
 
+#include "base/str.h"
 #include "base/trace.h"
 
 #include <stdio.h>
@@ -20,6 +21,16 @@ static const struct cmd commands[] = {
      cmd_doctor, false},
     {"engine", "", cmd_engine, true},
 };
+
+int cmd_help(const char *usage, const struct opt_table *table)
+{
+    struct str text = STR_INIT;
+
+    opt_help(&text, table, 80);
+    printf("%s%s", usage, str_text(&text));
+    str_release(&text);
+    return CMD_OK;
+}
 
 int cmd_fail(int status, const char *text)
 {

@@ -3,6 +3,7 @@
 #define HASTEN_CMD_H
 
 #include "base/err.h"
+#include "base/opt.h"
 
 enum cmd_status { CMD_OK = 0, CMD_FAILED = 1, CMD_INTERRUPTED = 2, CMD_INTERNAL = 3, CMD_USAGE = 4 };
 
@@ -13,8 +14,9 @@ struct cmd {
     bool hidden;
 };
 
-int cmd_dispatch(int argc, char **argv);    /* argv[0] is the program */
-int cmd_fail(int status, const char *text); /* "hasten: text" to stderr; returns status */
+int cmd_dispatch(int argc, char **argv);                        /* argv[0] is the program */
+int cmd_fail(int status, const char *text);                     /* "hasten: text" to stderr; returns status */
+int cmd_help(const char *usage, const struct opt_table *table); /* both to stdout; CMD_OK */
 
 int cmd_run(int argc, char **argv);
 int cmd_cov(int argc, char **argv);

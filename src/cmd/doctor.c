@@ -52,16 +52,6 @@ static const char usage[] =
     "Exit status: 0 done, 1 more than --budget could be saved, 2 interrupted, 3 internal error, 4 usage, or the\n"
     "suite cannot be run.\n\n";
 
-static int print_help(void)
-{
-    struct str text = STR_INIT;
-
-    opt_help(&text, &table, 80);
-    printf("%s%s", usage, str_text(&text));
-    str_release(&text);
-    return CMD_OK;
-}
-
 int cmd_doctor(int argc, char **argv)
 {
     struct doctor_args args = {.pairs = 5, .within_ns = 600 * 1000000000ull};
@@ -73,7 +63,7 @@ int cmd_doctor(int argc, char **argv)
     if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0) {
         status = cmd_fail(CMD_USAGE, err.text);
     } else if (args.help) {
-        status = print_help();
+        status = cmd_help(usage, &table);
     } else if (args.pairs < 3) {
         status = cmd_fail(CMD_USAGE, "--pairs is at least 3: fewer say nothing about noise");
     } else {

@@ -109,16 +109,6 @@ static const char usage[] =
     "cannot be lazy as they\n"
     "stand are marked with the reason.\n\n";
 
-static int print_help(void)
-{
-    struct str text = STR_INIT;
-
-    opt_help(&text, &table, 80);
-    printf("%s%s", usage, str_text(&text));
-    str_release(&text);
-    return CMD_OK;
-}
-
 /* ---- what to run */
 
 static bool is_module(const char *name)
@@ -495,7 +485,7 @@ int cmd_imports(int argc, char **argv)
         return cmd_fail(CMD_USAGE, err.text);
     }
     if (args.help)
-        code = print_help();
+        code = cmd_help(usage, &table);
     else if (conflict(&args))
         code = cmd_fail(CMD_USAGE, conflict(&args));
     else if ((code = measure(&args, &rest, &err)) < 0)

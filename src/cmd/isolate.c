@@ -55,16 +55,6 @@ static const char usage[] =
     "Exit status: 0 found, 1 its outcome does not depend on other tests, 2 interrupted, 3 internal error, 4 usage,\n"
     "5 flaky: equal runs end differently, 6 something outlives the processes (a file, a database).\n\n";
 
-static int print_help(void)
-{
-    struct str text = STR_INIT;
-
-    opt_help(&text, &table, 80);
-    printf("%s%s", usage, str_text(&text));
-    str_release(&text);
-    return CMD_OK;
-}
-
 int cmd_isolate(int argc, char **argv)
 {
     struct isolate_args args = {.tries = 3, .limit_ns = 600 * 1000000000ull};
@@ -76,7 +66,7 @@ int cmd_isolate(int argc, char **argv)
     if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0) {
         status = cmd_fail(CMD_USAGE, err.text);
     } else if (args.help) {
-        status = print_help();
+        status = cmd_help(usage, &table);
     } else if (!rest.n || rest.items[0][0] == '-') {
         status = cmd_fail(CMD_USAGE, "name the test first: hasten isolate NODEID [pytest arguments]");
     } else if (!args.tries) {
