@@ -62,19 +62,10 @@ static const struct opt options[] = {
 
 static const struct opt_table table = {options, HS_COUNT(options), NULL};
 
-static int print_help(void)
-{
-    struct str text = STR_INIT;
-
-    opt_help(&text, &table, 80);
-    printf(
-        "usage: hasten cov which [options] FILE:LINE [FILE:LINE ...]\n\n"
-        "Lists the tests that ran a line. The data must have been measured with --cov-context=test or item. A file is\n"
-        "named by its path, or by the end of it. Ends with 1 when a line was run by nothing.\n%s",
-        str_text(&text));
-    str_release(&text);
-    return CMD_OK;
-}
+static const char usage[] =
+    "usage: hasten cov which [options] FILE:LINE [FILE:LINE ...]\n\n"
+    "Lists the tests that ran a line. The data must have been measured with --cov-context=test or item. A file is\n"
+    "named by its path, or by the end of it. Ends with 1 when a line was run by nothing.\n";
 
 /* ---- the data file */
 
@@ -359,7 +350,7 @@ int cov_which(int argc, char **argv)
     if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0)
         status = cmd_fail(CMD_USAGE, err.text);
     else if (args.help)
-        status = print_help();
+        status = cmd_help(usage, &table);
     else if (!rest.n)
         status = cmd_fail(CMD_USAGE, "name a line as FILE:LINE, for example: hasten cov which src/shop.py:12");
     else

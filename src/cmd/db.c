@@ -79,21 +79,12 @@ static const struct opt options[] = {
 
 static const struct opt_table table = {options, HS_COUNT(options), NULL};
 
-static int print_help(void)
-{
-    struct str text = STR_INIT;
-
-    opt_help(&text, &table, 80);
-    printf(
-        "usage: hasten db list [options]\n"
-        "       hasten db prune [options]\n\n"
-        "Lists, or removes, what hasten keeps of databases: templates, cached servers, and what runs left that were\n"
-        "killed. A run removes the latter by itself when it starts. Settings stand in [tool.hasten.db] of "
-        "pyproject.toml.\n\n%s",
-        str_text(&text));
-    str_release(&text);
-    return CMD_OK;
-}
+static const char usage[] =
+    "usage: hasten db list [options]\n"
+    "       hasten db prune [options]\n\n"
+    "Lists, or removes, what hasten keeps of databases: templates, cached servers, and what runs left that were\n"
+    "killed. A run removes the latter by itself when it starts. Settings stand in [tool.hasten.db] of "
+    "pyproject.toml.\n\n";
 
 /* ---- list and prune */
 
@@ -248,7 +239,7 @@ int cmd_db(int argc, char **argv)
     if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0)
         code = cmd_fail(CMD_USAGE, err.text);
     else if (args.help)
-        code = print_help();
+        code = cmd_help(usage, &table);
     else if (rest.n == 1 && !strcmp(rest.items[0], "list"))
         code = list(&args, &err) < 0 ? cmd_fail(CMD_FAILED, err.text) : CMD_OK;
     else if (rest.n == 1 && !strcmp(rest.items[0], "prune"))

@@ -2,7 +2,6 @@
 #include "cmd/cmd.h"
 
 #include "cmd/package.h"
-#include "cmd/python.h"
 
 #include <stdio.h>
 
@@ -15,6 +14,9 @@ struct doctor_args {
     bool no_orders;
     bool json;
     const char *budget;
+    struct opt_list interpreters;
+    bool no_interpreters;
+    bool no_lines;
     bool help;
 };
 
@@ -22,12 +24,21 @@ static const struct opt options[] = {
     {OPT_HEADING, .help = "How to measure"},
     {OPT_U32, 0, "pairs", "N", "runs with and without each change, in turn (5)", offsetof(struct doctor_args, pairs),
      NULL, false},
-    {OPT_SECONDS, 0, "within", "TIME", "begin no further round of runs after this time; three are always made (10m)",
+    {OPT_SECONDS, 0, "within", "TIME",
+     "be done after about this time; of a suite too long for it a part stands for the whole (10m)",
      offsetof(struct doctor_args, within_ns), NULL, false},
     {OPT_TEXT, 'n', "numprocesses", "N", "workers of the parallel run that is tried (default: auto)",
      offsetof(struct doctor_args, n), NULL, false},
-    {OPT_FLAG, 0, "no-orders", NULL, "do not run the tests in another order to find those that depend on it",
+    {OPT_FLAG, 0, "no-orders", NULL,
+     "do not run the tests in another order, or with other hash seeds, to find those that depend on it",
      offsetof(struct doctor_args, no_orders), NULL, false},
+    {OPT_FLAG, 0, "no-lines", NULL, "do not look for tests that run the same lines as others",
+     offsetof(struct doctor_args, no_lines), NULL, false},
+    {OPT_LIST, 0, "interpreter", "PATH",
+     "try the suite on this interpreter, too (default: newer ones, and those without the GIL, that are found)",
+     offsetof(struct doctor_args, interpreters), NULL, false},
+    {OPT_FLAG, 0, "no-interpreters", NULL, "try no other interpreter", offsetof(struct doctor_args, no_interpreters),
+     NULL, false},
     {OPT_TEXT, 0, "python", "PATH", "the interpreter that runs the suite (default: the one beside hasten)",
      offsetof(struct doctor_args, python), NULL, false},
     {OPT_HEADING, .help = "What to do"},
@@ -52,25 +63,20 @@ static const char usage[] =
     "Exit status: 0 done, 1 more than --budget could be saved, 2 interrupted, 3 internal error, 4 usage, or the\n"
     "suite cannot be run.\n\n";
 
+static const char *check(const void *from, const struct opt_list *rest)
+{
+    const struct doctor_args *args = from;
+
+    (void)rest;
+    return args->pairs < 3 ? "--pairs is at least 3: fewer say nothing about noise" : NULL;
+}
+
 int cmd_doctor(int argc, char **argv)
 {
     struct doctor_args args = {.pairs = 5, .within_ns = 600 * 1000000000ull};
-    struct opt_list rest = {0};
-    struct str python = STR_INIT;
-    struct err err;
-    int status;
+    const struct package_verb verb = {"hasten.doctor", usage, &table, &args, &args.help, &args.python, check};
+    const int status = package_main(&verb, argc, argv);
 
-    if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0) {
-        status = cmd_fail(CMD_USAGE, err.text);
-    } else if (args.help) {
-        status = cmd_help(usage, &table);
-    } else if (args.pairs < 3) {
-        status = cmd_fail(CMD_USAGE, "--pairs is at least 3: fewer say nothing about noise");
-    } else {
-        python_find(args.python, &python);
-        status = package_exec(str_text(&python), "hasten.doctor", &table, &args, &rest);
-    }
-    str_release(&python);
-    opt_list_release(&rest);
+    opt_list_release(&args.interpreters);
     return status;
 }

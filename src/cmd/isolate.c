@@ -2,7 +2,6 @@
 #include "cmd/cmd.h"
 
 #include "cmd/package.h"
-#include "cmd/python.h"
 
 #include <stdio.h>
 
@@ -55,28 +54,21 @@ static const char usage[] =
     "Exit status: 0 found, 1 its outcome does not depend on other tests, 2 interrupted, 3 internal error, 4 usage,\n"
     "5 flaky: equal runs end differently, 6 something outlives the processes (a file, a database).\n\n";
 
+static const char *check(const void *from, const struct opt_list *rest)
+{
+    const struct isolate_args *args = from;
+
+    if (!rest->n || rest->items[0][0] == '-')
+        return "name the test first: hasten isolate NODEID [pytest arguments]";
+    return args->tries ? NULL : "--tries is at least 1";
+}
+
 int cmd_isolate(int argc, char **argv)
 {
     struct isolate_args args = {.tries = 3, .limit_ns = 600 * 1000000000ull};
-    struct opt_list rest = {0};
-    struct str python = STR_INIT;
-    struct err err;
-    int status;
+    const struct package_verb verb = {"hasten.isolate", usage, &table, &args, &args.help, &args.python, check};
+    const int status = package_main(&verb, argc, argv);
 
-    if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0) {
-        status = cmd_fail(CMD_USAGE, err.text);
-    } else if (args.help) {
-        status = cmd_help(usage, &table);
-    } else if (!rest.n || rest.items[0][0] == '-') {
-        status = cmd_fail(CMD_USAGE, "name the test first: hasten isolate NODEID [pytest arguments]");
-    } else if (!args.tries) {
-        status = cmd_fail(CMD_USAGE, "--tries is at least 1");
-    } else {
-        python_find(args.python, &python);
-        status = package_exec(str_text(&python), "hasten.isolate", &table, &args, &rest);
-    }
-    str_release(&python);
     opt_list_release(&args.after);
-    opt_list_release(&rest);
     return status;
 }

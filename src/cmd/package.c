@@ -1,6 +1,7 @@
 #include "cmd/package.h"
 
 #include "cmd/cmd.h"
+#include "cmd/python.h"
 
 #include <inttypes.h>
 #include <limits.h>
@@ -67,4 +68,27 @@ int package_exec(const char *python, const char *module, const struct opt_table 
     opt_list_release(&argv);
     snprintf(text, sizeof text, "cannot start the interpreter '%.300s'", python);
     return cmd_fail(CMD_USAGE, text);
+}
+
+int package_main(const struct package_verb *verb, int argc, char **argv)
+{
+    struct opt_list rest = {0};
+    struct str python = STR_INIT;
+    struct err err;
+    const char *wrong;
+    int status;
+
+    if (opt_parse(verb->table, argc, argv, verb->args, &rest, &err) < 0) {
+        status = cmd_fail(CMD_USAGE, err.text);
+    } else if (*verb->help) {
+        status = cmd_help(verb->usage, verb->table);
+    } else if ((wrong = verb->check(verb->args, &rest))) {
+        status = cmd_fail(CMD_USAGE, wrong);
+    } else {
+        python_find(*verb->python, &python);
+        status = package_exec(str_text(&python), verb->module, verb->table, verb->args, &rest);
+    }
+    str_release(&python);
+    opt_list_release(&rest);
+    return status;
 }

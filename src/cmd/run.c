@@ -51,21 +51,12 @@ static const struct opt options[] = {
 
 static const struct opt_table table = {options, HS_COUNT(options), "svqxlhVd"};
 
-static int print_help(void)
-{
-    struct str text = STR_INIT;
-
-    opt_help(&text, &table, 80);
-    puts("usage: hasten run [options] [pytest arguments]\n");
-    puts(
-        "Runs a pytest suite in parallel: imports and collects once, forks, shares the work. Also understood, with\n"
-        "pytest-xdist's meaning: -n auto|logical|N (default auto), --dist MODE, --maxprocesses, --max-worker-restart;\n"
-        "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early|spawn,\n"
-        "--collect auto|once|parallel, --no-fuse, --explain-fuse, --slow-exit.\n");
-    fputs(str_text(&text), stdout);
-    str_release(&text);
-    return CMD_OK;
-}
+static const char usage[] =
+    "usage: hasten run [options] [pytest arguments]\n\n"
+    "Runs a pytest suite in parallel: imports and collects once, forks, shares the work. Also understood, with\n"
+    "pytest-xdist's meaning: -n auto|logical|N (default auto), --dist MODE, --maxprocesses, --max-worker-restart;\n"
+    "further: --timeout S, --worker-memory SIZE, --session-once NAME, --start template|early|spawn,\n"
+    "--collect auto|once|parallel, --no-fuse, --explain-fuse, --slow-exit.\n\n";
 
 static void on_output(void *self, const char *bytes, size_t n)
 {
@@ -272,7 +263,7 @@ int cmd_run(int argc, char **argv)
     if (opt_parse(&table, argc, argv, &args, &rest, &err) < 0) {
         status = cmd_fail(CMD_USAGE, err.text);
     } else if (args.help) {
-        status = print_help();
+        status = cmd_help(usage, &table);
     } else {
         opt_list_add(&rest, NULL);
         rest.n--;

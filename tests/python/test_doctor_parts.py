@@ -184,6 +184,9 @@ def facts(**seen: Any) -> Facts:
     empty: dict[str, Any] = {
         "rootdir": "/p", "named": [], "ini": {"testpaths": [], "norecursedirs": [".*"], "addopts": []}, "sleeps": {},
         "connections": [], "ports": {}, "written": {}, "folders": {}, "files": ["/p/tests/test_a.py"], "plugins": [],
+        "sleepers": {}, "tests": {}, "sqlite": {}, "loaded": [], "attempts": {}, "fixtures": [], "unused": {},
+        "gc": {"before": 0.0, "tests": 0.0}, "rewriting": {}, "rewritten": {}, "unknown_settings": [],
+        "empty_testpaths": [], "options": {}, "modules": {}, "dont_write_bytecode": False, "inipath": "",
     }  # fmt: skip
     return Facts({**empty, **seen}, {}, 10.0, 0.2, [], 2, {"a": "passed", "b": "passed"})
 
@@ -214,7 +217,7 @@ def test_plugins_are_left_that_are_used_or_work_by_being_there() -> None:
 def test_sleeps_shared_files_and_connections() -> None:
     seen = facts(
         sleeps={"/p/a.py:3": [2, 1.0], "/p/b.py:4": [1, 0.1], "/lib/c.py:5": [1, 2.0]},
-        connections=[["10.0.0.1:80", "/p/a.py:9", 2]],
+        connections=[["10.0.0.1:80", "/p/a.py:9", 2, 0.5]],
         written={"/p/x.db": ["a", "b"], "/p/y.db": ["a"]},
     )
     keys = [found.key for found in waiting.find(seen)]

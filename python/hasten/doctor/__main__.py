@@ -7,7 +7,7 @@ import re
 import sys
 
 from hasten.doctor import report
-from hasten.doctor.examine import Examination
+from hasten.doctor.examine import Examination, Extras
 from hasten.doctor.suite import Suite, SuiteError
 from hasten.isolate.__main__ import Progress, count, guarded
 from hasten.isolate.hunt import INTERRUPTED, USAGE
@@ -23,8 +23,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.add_argument(name)
     for name in ("--pairs", "--within"):
         parser.add_argument(name, type=int)
-    for name in ("--fix", "--json", "--no-orders"):
+    for name in ("--fix", "--json", "--no-orders", "--no-lines", "--no-interpreters"):
         parser.add_argument(name, action="store_true")
+    parser.add_argument("--interpreter", action="append")
     at = argv.index("--")
     options = parser.parse_args(argv[:at])
     options.args = argv[at + 1 :]
@@ -48,7 +49,8 @@ def main(argv: list[str]) -> int:
         budget = seconds(options.budget)
         workers = count(options.numprocesses)
         with Suite(options.program, options.args, str(workers)) as suite:
-            examination = Examination(suite, workers, options.pairs, options.within / 1e9, say)
+            extras = Extras(not options.no_lines, options.interpreter, options.no_interpreters)
+            examination = Examination(suite, workers, options.pairs, options.within / 1e9, say, extras)
             facts = examination.look()
             candidates = examination.propose(facts)
             examination.measure(facts, candidates)

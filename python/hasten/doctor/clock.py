@@ -1,13 +1,15 @@
 """Plugin of every run that the doctor measures: outcomes and a few marks of time, nothing that costs.
 
-``HASTEN_DOCTOR`` is a JSON object: ``out`` names the file, ``start`` is when the process was started (the clock of
-``time.monotonic``), ``observe`` loads :mod:`hasten.doctor.watch`, ``simulate`` loads :mod:`hasten.doctor.simulate`.
+``HASTEN_DOCTOR`` names a file with a JSON object: ``out`` names the file of the answer, ``start`` is when the process
+was started and ``stop_at`` when it has to end (the clock of ``time.monotonic``), ``only`` are the tests to run,
+``observe`` loads :mod:`hasten.doctor.watch`, ``simulate`` loads :mod:`hasten.doctor.simulate`.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 import time
 from typing import Any
 
@@ -38,9 +40,15 @@ class Clock:
         self.outcomes: dict[str, str] = {}
         self.marks: dict[str, float] = {"loaded": self.now()}
         self.watch: Any = None
+        self.session: pytest.Session | None = None
+        self.stopped = False
 
     def now(self) -> float:
         return quiet_time() - float(self.asked["start"])
+
+    def n_items(self) -> int:
+        """The tests that are to run. 0 where another process has collected."""
+        return len(getattr(self.session, "items", ()))
 
     @pytest.hookimpl(trylast=True)
     def pytest_configure(self) -> None:
@@ -51,7 +59,16 @@ class Clock:
         self.marks["collects"] = self.now()
 
     @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        if "only" not in self.asked:
+            return
+        only = set(self.asked["only"])
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in only])
+        items[:] = [item for item in items if item.nodeid in only]
+
+    @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.session = session
         self.marks["collected"] = self.now()
         if session.config.option.collectonly:
             self.outcomes = {item.nodeid: "collected" for item in session.items}
@@ -65,6 +82,10 @@ class Clock:
         old = self.outcomes.get(report.nodeid, "")
         if _WORST.index(word) < _WORST.index(old):
             self.outcomes[report.nodeid] = word
+        stop_at = self.asked["stop_at"]
+        if stop_at is not None and report.when == "teardown" and time.monotonic() > stop_at and self.session:
+            self.stopped = len(self.outcomes) < self.n_items()
+            self.session.shouldstop = "the time that hasten doctor has is up"
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
@@ -75,7 +96,9 @@ class Clock:
         if hasattr(config, "workerinput") or os.getpid() != self.pid:
             return
         self.marks["ends"] = self.now()
-        facts: dict[str, Any] = {"outcomes": self.outcomes, "marks": self.marks}
+        facts: dict[str, Any] = {"outcomes": self.outcomes, "marks": self.marks, "stopped": self.stopped}
+        facts["n_items"] = self.n_items()
+        facts["gil"] = getattr(sys, "_is_gil_enabled", lambda: True)()
         if self.watch is not None:
             facts |= self.watch.facts(config)
         with open(self.asked["out"], "w", encoding="utf-8") as file:
@@ -83,10 +106,11 @@ class Clock:
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    text = os.environ.pop("HASTEN_DOCTOR", None)
-    if text is None:
+    path = os.environ.pop("HASTEN_DOCTOR", None)
+    if path is None:
         return
-    asked = json.loads(text)
+    with open(path, encoding="utf-8") as file:
+        asked = json.load(file)
     clock = Clock(asked)
     if asked["observe"]:
         from hasten.doctor import watch

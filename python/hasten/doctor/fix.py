@@ -20,7 +20,7 @@ class FixError(Exception):
 def target(rootdir: str, inipath: str, edit: IniEdit) -> str:
     """The file that an edit goes to."""
     if edit.section != "pytest":
-        return os.path.join(rootdir, "pyproject.toml")
+        return os.path.join(rootdir, edit.file or "pyproject.toml")
     if inipath:
         return os.path.realpath(inipath)
     project = os.path.join(rootdir, "pyproject.toml")
@@ -121,8 +121,14 @@ def _set(tomlkit: Any, table: Any, edit: IniEdit) -> None:
 # ---- INI
 
 
+def _header(name: str, section: str) -> str:
+    if section != "pytest":
+        return f"[{section}]" if name in ("setup.cfg", "tox.ini") else f"[{section.partition(':')[2]}]"
+    return "[tool:pytest]" if name == "setup.cfg" else "[pytest]"
+
+
 def edited_ini(path: str, text: str, edit: IniEdit) -> str:
-    header = "[tool:pytest]" if os.path.basename(path) == "setup.cfg" else "[pytest]"
+    header = _header(os.path.basename(path), edit.section)
     end = "\r\n" if "\r\n" in text else "\n"
     lines = text.splitlines(keepends=True)
     value = edit.value if isinstance(edit.value, str) else " ".join(edit.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hasten.doctor.advice import Candidate, Saving
 from hasten.doctor.suite import AS_IT_IS, Run, Suite, Variant
@@ -30,14 +30,26 @@ def judge(differences: Sequence[float], total: float) -> Saving:
 
 
 class Rounds:
-    """All measurements of one examination."""
+    """All measurements of one examination. scales: for how much of the whole a candidate's saving stands, by key."""
 
-    def __init__(self, suite: Suite, total: float, floor: float, pairs: int, until: float, say: Callable[[str], None]):
+    def __init__(
+        self,
+        suite: Suite,
+        total: float,
+        floor: float,
+        pairs: int,
+        until: float,
+        say: Callable[[str], None],
+        scales: Mapping[str, float] | None = None,
+    ):
         self.suite, self.total, self.floor = suite, total, floor
         self.pairs, self.until, self.say = pairs, until, say
+        self.scales = scales or {}
         self.random = random.Random(1)
         self.last: dict[str, Run] = {}  # of each candidate, by key
-        self.plain: list[Run] = []  # whole runs of the suite as it is
+        self.collected: dict[str, str] = {}  # what the suite as it is collects
+        self.plain: list[Run] = []  # runs of the suite as it is, or of the part of it
+        self.untried: list[Candidate] = []  # for lack of time
 
     def _run(self, variant: Variant, where: str) -> Run:
         return self.suite.collect(variant) if where == "collect" else self.suite.run(variant)
@@ -51,30 +63,52 @@ class Rounds:
         differences: dict[str, list[float]] = {c.key: [] for c in candidates}
         active = list(candidates)
         for candidate in active:
-            if candidate.warm:
+            if candidate.warm and time.monotonic() < self.until:
                 self._run(candidate.variant, where)
         for number in range(self.pairs):
-            if not active or (number >= LEAST_PAIRS and time.monotonic() > self.until):
+            if not active or time.monotonic() > self.until:
                 break
-            runs: dict[str, Run] = {}
-            turn: list[Candidate | None] = [None, *active]
-            self.random.shuffle(turn)
-            for one in turn:
-                self.say(f"{where} {number + 1} of {self.pairs}: {one.title if one else 'as it is'}")
-                runs[one.key if one else ""] = self._run(one.variant if one else AS_IT_IS, where)
-            self.last |= runs
-            if where == "run":
-                self.plain.append(runs[""])
+            runs = self._round(active, where, number)
+            self.last |= {key: run for key, run in runs.items() if key}
+            if "" in runs:
+                self._keep(runs[""], where)
             for candidate in active:
-                without, with_it = runs[""], runs[candidate.key]
-                differences[candidate.key].append(getattr(without, candidate.clock) - getattr(with_it, candidate.clock))
+                if "" in runs and candidate.key in runs:
+                    gained = getattr(runs[""], candidate.clock) - getattr(runs[candidate.key], candidate.clock)
+                    differences[candidate.key].append(gained)
             if number:  # what neither of two pairs shows is not tried on
-                active = [c for c in active if self._promises(differences[c.key])]
+                active = [c for c in active if self._promises(differences[c.key], self.scales.get(c.key, 1.0))]
         for candidate in candidates:
             candidate.saving = judge(differences[candidate.key], self.total)
+            if len(differences[candidate.key]) < 2 or (
+                candidate in active and len(differences[candidate.key]) < LEAST_PAIRS
+            ):
+                self.untried.append(candidate)
 
-    def _promises(self, differences: list[float]) -> bool:
-        return max(differences) > self.floor and sorted(differences)[-2] > 0
+    def _keep(self, plain: Run, where: str) -> None:
+        if where == "run":
+            self.plain.append(plain)
+        else:
+            self.collected = plain.outcomes
+
+    def _round(self, active: list[Candidate], where: str, number: int) -> dict[str, Run]:
+        """By key; "" is the suite as it is. Runs that were stopped are not in it."""
+        runs: dict[str, Run] = {}
+        turn: list[Candidate | None] = [None, *active]
+        self.random.shuffle(turn)
+        for one in turn:
+            if number and time.monotonic() > self.until:
+                break
+            self.say(f"{where} {number + 1} of {self.pairs}: {one.title if one else 'as it is'}")
+            run = self._run(one.variant if one else AS_IT_IS, where)
+            if not run.stopped:
+                runs[one.key if one else ""] = run
+        return runs
+
+    def _promises(self, differences: list[float], scale: float) -> bool:
+        if len(differences) < 2:
+            return True
+        return max(differences) * scale > self.floor and sorted(differences)[-2] > 0
 
 
 def differing(plain: dict[str, str], other: dict[str, str], unstable: set[str]) -> list[str]:

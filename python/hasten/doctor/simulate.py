@@ -7,9 +7,11 @@ import copy
 import gc
 import importlib.machinery
 import inspect
+import json
 import random
 import sys
 import time
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -23,6 +25,10 @@ def install(manager: pytest.PytestPluginManager, asked: dict[str, Any]) -> None:
         ("collector", Collector),
         ("lazy", Lazy),
         ("order", Order),
+        ("left out", LeftOut),
+        ("thresholds", Thresholds),
+        ("sqlite", Sqlite),
+        ("lines", Lines),
     ):
         if name in asked:
             manager.register(how(asked[name]), f"hasten-doctor-{name}")
@@ -78,7 +84,7 @@ class Unused:
 
 
 class Order:
-    """The tests in another order: "reversed", or "shuffled"."""
+    """The tests in another order: "reversed", "shuffled", or "files": shuffled files, each in its own order."""
 
     def __init__(self, how: str) -> None:
         self.how = how
@@ -87,6 +93,11 @@ class Order:
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self.how == "reversed":
             items.reverse()
+        elif self.how == "files":
+            places = sorted({str(item.path) for item in items})
+            random.Random(1).shuffle(places)
+            at = {path: i for i, path in enumerate(places)}
+            items.sort(key=lambda item: at[str(item.path)])
         else:
             random.Random(1).shuffle(items)
 
@@ -105,6 +116,91 @@ class Collector:
     def pytest_collection_finish(self) -> None:
         gc.freeze()
         gc.enable()
+
+
+class LeftOut:
+    """Tests that are not run, by node id."""
+
+    def __init__(self, ids: list[str]) -> None:
+        self.ids = set(ids)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in self.ids])
+        items[:] = [item for item in items if item.nodeid not in self.ids]
+
+
+class Thresholds:
+    """While tests run: what was collected is not looked at again, and collections are rarer."""
+
+    def __init__(self, thresholds: list[int]) -> None:
+        self.thresholds = thresholds
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_finish(self) -> None:
+        gc.freeze()
+        gc.set_threshold(*self.thresholds)
+
+
+class Sqlite:
+    """SQLite does not wait for the disk."""
+
+    def __init__(self, _on: bool) -> None:
+        import sqlite3
+
+        original: Any = sqlite3.connect
+
+        def connect(*args: Any, **kwargs: Any) -> Any:
+            connection = original(*args, **kwargs)
+            try:
+                sqlite3.Connection.execute(connection, "PRAGMA synchronous = OFF")
+            except sqlite3.Error:
+                pass  # it cannot be written to, or is busy: it stays as it is
+            return connection
+
+        sqlite3.connect = sqlite3.dbapi2.connect = connect
+
+
+class Lines:
+    """Where the time of a test's own lines goes: {node id: {line: seconds}} in the file named by "out"."""
+
+    def __init__(self, asked: dict[str, Any]) -> None:
+        self.ids, self.out = set(asked["tests"]), asked["out"]
+        self.found: dict[str, dict[int, float]] = {}
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        monitoring = getattr(sys, "monitoring", None)
+        function: Any = getattr(item, "obj", None)
+        code = getattr(inspect.unwrap(function), "__code__", None)
+        if item.nodeid not in self.ids or code is None or monitoring is None:
+            return (yield)
+        tool = next((i for i in range(5, -1, -1) if monitoring.get_tool(i) is None), None)
+        if tool is None:
+            return (yield)
+        spent: dict[int, float] = {}
+        last = [0, time.monotonic()]
+
+        def line(_code: Any, number: int) -> None:
+            now = time.monotonic()
+            spent[int(last[0])] = spent.get(int(last[0]), 0.0) + now - last[1]
+            last[:] = [number, now]
+
+        monitoring.use_tool_id(tool, "hasten doctor")
+        monitoring.register_callback(tool, monitoring.events.LINE, line)
+        monitoring.set_local_events(tool, code, monitoring.events.LINE)
+        try:
+            return (yield)
+        finally:
+            line(code, 0)
+            monitoring.set_local_events(tool, code, 0)
+            monitoring.register_callback(tool, monitoring.events.LINE, None)
+            monitoring.free_tool_id(tool)
+            self.found[item.nodeid] = {number: seconds for number, seconds in spent.items() if number}
+
+    def pytest_sessionfinish(self) -> None:
+        with open(self.out, "w", encoding="utf-8") as file:
+            json.dump(self.found, file)
 
 
 class Lazy:

@@ -5,12 +5,12 @@ It costs time; what is measured in it says where to look, not what would be save
 
 from __future__ import annotations
 
-import ast
 import asyncio
+import gc
 import inspect
 import os
+import socket
 import sys
-import textwrap
 import time
 from collections import defaultdict
 from collections.abc import Generator
@@ -18,8 +18,11 @@ from typing import Any
 
 import pytest
 
+from hasten.doctor import early, inventory
 from hasten.doctor.clock import quiet_time
 
+MANY = 500  # tests that are named for one thing
+DRIVERS = {"psycopg", "psycopg2", "asyncpg", "pymysql", "MySQLdb", "redis", "django.db", "alembic", "sqlalchemy"}
 _LOOPBACK = ("127.", "::1", "localhost", "0.0.0.0", "::")
 
 
@@ -29,15 +32,20 @@ class Watch:
         self.test = ""
         self.collecting = False
         self.sleeps: dict[str, list[float]] = defaultdict(lambda: [0, 0.0])  # "file:line": calls, seconds
-        self.connections: dict[tuple[str, str], int] = defaultdict(int)  # (address, place)
+        self.sleepers: dict[str, set[str]] = defaultdict(set)  # tests that slept there
+        self.connections: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0, 0.0])  # (address, place)
+        self.sqlite: dict[str, set[str]] = defaultdict(set)  # files that tests connected to
+        self.attempts: dict[str, list[float]] = {}  # of a test: set-ups, start of the first, start of the last
+        self.gc: dict[str, float] = {"before": 0.0, "tests": 0.0}  # seconds of cyclic collections
+        self.gc_start = 0.0
         self.ports: dict[str, set[str]] = defaultdict(set)  # bound by tests
         self.written: dict[str, set[str]] = defaultdict(set)  # files below the suite, by tests
         self.folders: dict[str, int] = defaultdict(int)  # read while collecting
         self.fixtures: dict[str, dict[str, Any]] = {}
         self.stack: list[float] = []  # seconds of what is nested in the set-up or teardown under way
         self.tests: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
-        self.rewritten: dict[str, float] = {}
         self.items: list[pytest.Item] = []
+        self.collected = False
         self._patch()
 
     # ---- what is replaced
@@ -55,27 +63,59 @@ class Watch:
 
         time.sleep, asyncio.sleep = sleep, async_sleep  # type: ignore[assignment]
         sys.addaudithook(self._audit)
-        self._patch_rewriting()
+        gc.callbacks.append(self._collector)
+        self._patch_network()
         self._patch_finish()
 
     def _slept(self, frame: Any, seconds: float) -> None:
         entry = self.sleeps[f"{frame.f_code.co_filename}:{frame.f_lineno}"]
         entry[0] += 1
         entry[1] += seconds
+        if self.test:
+            self.sleepers[f"{frame.f_code.co_filename}:{frame.f_lineno}"].add(self.test)
 
-    def _patch_rewriting(self) -> None:
-        from _pytest.assertion import rewrite
+    def _collector(self, phase: str, _info: dict[str, int]) -> None:
+        now = time.thread_time()
+        if phase == "stop":
+            self.gc["tests" if self.collected else "before"] += now - self.gc_start
+        self.gc_start = now
 
-        original = rewrite._rewrite_test
+    def _patch_network(self) -> None:
+        """How long it takes to find and reach other machines."""
+        watch, connect, resolve = self, socket.socket.connect, socket.getaddrinfo
 
-        def rewrite_test(fn: Any, config: Any) -> Any:
-            start = quiet_time()
+        def timed_connect(self: Any, address: Any, /) -> Any:
+            start = time.monotonic()
             try:
-                return original(fn, config)
+                return connect(self, address)
             finally:
-                self.rewritten[str(fn)] = quiet_time() - start
+                watch._reached(address, time.monotonic() - start)
 
-        rewrite._rewrite_test = rewrite_test
+        def timed_resolve(host: Any, *args: Any, **kwargs: Any) -> Any:
+            start = time.monotonic()
+            try:
+                return resolve(host, *args, **kwargs)
+            finally:
+                if isinstance(host, str) and not host.startswith(_LOOPBACK):
+                    watch._reached((host, "name"), time.monotonic() - start, 1)
+
+        socket.socket.connect = timed_connect  # type: ignore[method-assign]
+        socket.getaddrinfo = timed_resolve
+
+    def _reached(self, address: Any, seconds: float, n: int = 0) -> None:
+        """n: connections are counted by the audit event, which C code raises, too."""
+        if not isinstance(address, tuple) or not address[1:] or str(address[0]).startswith(_LOOPBACK):
+            return
+        entry = self.connections[f"{address[0]}:{address[1]}", self._own_place(3)]
+        entry[0] += n
+        entry[1] += seconds
+
+    def _own_place(self, above: int) -> str:
+        """The nearest line of the suite's own code."""
+        frame: Any = sys._getframe(above)
+        while frame is not None and not frame.f_code.co_filename.startswith(self.here + "/"):
+            frame = frame.f_back
+        return f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
 
     def _patch_finish(self) -> None:
         from _pytest.fixtures import FixtureDef
@@ -100,6 +140,10 @@ class Watch:
                 self._opened(*args[:3])
             elif event == "socket.connect":
                 self._connected(args[1])
+            elif event == "sqlite3.connect":
+                name = os.fsdecode(args[0])
+                if self.test and name and ":memory:" not in name and "mode=memory" not in name:
+                    self.sqlite[name].add(self.test)
             elif event == "socket.bind" and self.test:
                 address = args[1]
                 if isinstance(address, tuple) and address[1]:
@@ -117,11 +161,7 @@ class Watch:
 
     def _connected(self, address: Any) -> None:
         if isinstance(address, tuple) and not str(address[0]).startswith(_LOOPBACK):
-            frame: Any = sys._getframe(2)
-            while frame is not None and not frame.f_code.co_filename.startswith(self.here + "/"):
-                frame = frame.f_back
-            place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame else ""
-            self.connections[f"{address[0]}:{address[1]}", place] += 1
+            self.connections[f"{address[0]}:{address[1]}", self._own_place(3)][0] += 1
 
     # ---- hooks
 
@@ -139,6 +179,7 @@ class Watch:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.items = list(session.items)
+        self.collected = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -157,6 +198,9 @@ class Watch:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        now = quiet_time()
+        first = self.attempts.setdefault(item.nodeid, [0, now, now])
+        self.attempts[item.nodeid] = [first[0] + 1, first[1], now]
         return (yield from self._phase(item, 0))
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -171,6 +215,8 @@ class Watch:
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Generator[None, Any, Any]:
         entry = self._fixture(fixturedef)
         entry["n"] += 1
+        if self.test and len(entry["tests"]) < MANY:
+            entry["tests"].append(self.test)
         with _Span(self.stack) as span:
             try:
                 return (yield)
@@ -192,6 +238,7 @@ class Watch:
                 "n": 0,
                 "setup_s": 0.0,
                 "teardown_s": 0.0,
+                "tests": [],  # that had it made
             }
         return self.fixtures[key]
 
@@ -205,22 +252,59 @@ class Watch:
             "ini": {name: _plain(config, name) for name in _INI},
             "options": {name: _simple(getattr(config.option, name, None)) for name in _OPTIONS},
             "sleeps": self.sleeps,
-            "connections": [[address, place, n] for (address, place), n in self.connections.items()],
+            "sleepers": {place: sorted(tests)[:MANY] for place, tests in self.sleepers.items()},
+            "connections": [[address, place, *entry] for (address, place), entry in self.connections.items()],
+            "sqlite": {path: sorted(tests)[:MANY] for path, tests in self.sqlite.items()},
+            "attempts": {test: [n, last - first] for test, (n, first, last) in self.attempts.items() if n > 1},
+            "gc": self.gc,
             "ports": {port: sorted(tests) for port, tests in self.ports.items()},
             "written": {path: sorted(tests) for path, tests in self.written.items()},
             "folders": self.folders,
             "fixtures": list(self.fixtures.values()),
             "tests": self.tests,
-            "rewritten": self.rewritten,
+            "rewritten": early.rewritten,
             "files": sorted({str(item.path) for item in self.items}),
-            "unused": unused_arguments(self.items),
-            "plugins": plugins(config, self.items),
+            "unused": inventory.unused_arguments(self.items),
+            "plugins": inventory.plugins(config, self.items),
             "dont_write_bytecode": sys.dont_write_bytecode,
+            "libraries": inventory.libraries([*inventory.own_modules(str(config.rootpath)).values()]),
+            "modules": inventory.own_modules(str(config.rootpath)),
+            "rewriting": inventory.rewritten_libraries(str(config.rootpath)),
+            "unknown_settings": inventory.unknown_settings(config),
+            "empty_testpaths": inventory.empty_testpaths(config),
+            "loaded": sorted(DRIVERS & sys.modules.keys()),
         }
 
 
-_INI = ("testpaths", "norecursedirs", "addopts", "log_level", "log_cli", "log_cli_level", "log_file")
-_OPTIONS = ("capture", "verbose", "cov_source", "cov_branch", "no_cov", "cov_context", "log_cli_level", "log_level")
+_INI = (
+    "testpaths",
+    "norecursedirs",
+    "addopts",
+    "log_level",
+    "log_cli",
+    "log_cli_level",
+    "log_cli_format",
+    "log_file",
+    "log_file_level",
+    "log_auto_indent",
+    "reruns",
+    "reruns_delay",
+)
+_OPTIONS = (
+    "capture",
+    "verbose",
+    "cov_source",
+    "cov_branch",
+    "no_cov",
+    "cov_context",
+    "cov_config",
+    "log_cli_level",
+    "log_level",
+    "log_file",
+    "reruns",
+    "reruns_delay",
+    "assertmode",
+)
 
 
 def _simple(value: Any) -> Any:
@@ -254,133 +338,3 @@ class _Span:
         self.own = whole - self.stack.pop()
         if self.stack:
             self.stack[-1] += whole
-
-
-def unused_arguments(items: list[pytest.Item]) -> dict[str, list[str]]:
-    """Fixtures that tests take as an argument and never look at: {name: node ids}. By the test's source."""
-    found: dict[str, list[str]] = defaultdict(list)
-    known: dict[Any, set[str]] = {}
-    for item in items:
-        function: Any = getattr(item, "obj", None)
-        code = getattr(inspect.unwrap(function), "__code__", None) if callable(function) else None
-        if code is None:
-            continue
-        if code not in known:
-            known[code] = _never_read(inspect.unwrap(function))
-        for name in known[code] & set(getattr(item, "fixturenames", ())):
-            found[name].append(item.nodeid)
-    return found
-
-
-def _never_read(function: Any) -> set[str]:
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, SyntaxError, TypeError, ValueError):
-        return set()
-    arguments = set(inspect.signature(function).parameters) - {"self", "cls", "request"}
-    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    return set() if read & {"locals", "eval", "exec", "vars"} else arguments - read
-
-
-def plugins(config: pytest.Config, items: list[pytest.Item]) -> list[dict[str, Any]]:
-    """Installed plugins by distribution, and by what the suite uses each of them."""
-    manager = config.pluginmanager
-    requested = {name for item in items for name in getattr(item, "fixturenames", ())}
-    marks = {mark.name for item in items for mark in item.iter_markers()}
-    given = " ".join([*map(str, config.invocation_params.args), *map(str, config.getini("addopts") or ())])
-    set_names = _names_in_file(config)
-    found: dict[str, dict[str, Any]] = {}
-    for plugin, distribution in manager.list_plugin_distinfo():
-        name = manager.get_name(plugin)
-        if distribution.project_name in ("pytest", "hasten") or name is None:
-            continue
-        entry = found.setdefault(distribution.project_name, {"names": [], "used": []})
-        entry["names"].append(name)
-        roots = {(getattr(plugin, "__name__", "") or "").partition(".")[0]} - {""}
-        used = entry["used"]
-        used += [f"fixture {n}" for n in sorted(requested) if _comes_from(config, n, roots)]
-        for option in _options_of(manager, plugin, config):
-            if any(part in given.replace("=", " ").split() for part in option["opts"]) or option["ini"] in set_names:
-                used.append(option["opts"][0] if option["opts"] else option["ini"])
-        used += [f"mark {mark}" for mark in sorted(marks) if mark in _marks_of(config, distribution.project_name)]
-        used += [f"import {root}" for root in sorted(roots) if _is_imported(root, items)]
-    return [{"distribution": name, **entry} for name, entry in sorted(found.items())]
-
-
-def _names_in_file(config: pytest.Config) -> set[str]:
-    inside = vars(config)  # the public name is deprecated in pytest 9, and suites turn warnings into errors
-    return set(inside.get("_inicfg") or inside.get("inicfg") or ())
-
-
-def _comes_from(config: pytest.Config, fixture: str, roots: set[str]) -> bool:
-    manager: Any = config.pluginmanager.getplugin("funcmanage")
-    definitions = getattr(manager, "_arg2fixturedefs", {}).get(fixture, ())
-    modules = {(getattr(d.func, "__module__", "") or "").partition(".")[0] for d in definitions}
-    auto = any(fixture in names for names in getattr(manager, "_nodeid_autousenames", {}).values())
-    return bool(modules & roots) and not auto
-
-
-def _options_of(manager: Any, plugin: Any, config: pytest.Config) -> list[dict[str, Any]]:
-    """Options that a plugin adds, found by asking it once more, with a parser that only listens."""
-    function = getattr(plugin, "pytest_addoption", None)
-    if function is None:
-        return []
-    listener = _Listener()
-    try:
-        wanted = {"parser": listener, "pluginmanager": manager}
-        function(**{name: wanted[name] for name in inspect.signature(function).parameters if name in wanted})
-    except Exception:
-        pass  # what it had added until then counts
-    return listener.found
-
-
-class _Listener:
-    def __init__(self) -> None:
-        self.found: list[dict[str, Any]] = []
-
-    def getgroup(self, *args: Any, **kwargs: Any) -> _Listener:
-        return self
-
-    def addoption(self, *opts: str, **kwargs: Any) -> None:
-        self.found.append({"opts": list(opts), "ini": None})
-
-    _addoption = addoption
-
-    def addini(self, name: str, *args: Any, **kwargs: Any) -> None:
-        self.found.append({"opts": [], "ini": name})
-
-
-_MARKS = {
-    "pytest-asyncio": {"asyncio"},
-    "anyio": {"anyio"},
-    "pytest-trio": {"trio"},
-    "pytest-django": {"django_db", "urls", "ignore_template_errors"},
-    "pytest-timeout": {"timeout"},
-    "pytest-rerunfailures": {"flaky"},
-    "pytest-retry": {"flaky"},
-    "pytest-order": {"order"},
-    "pytest-dependency": {"dependency"},
-    "pytest-repeat": {"repeat"},
-    "pytest-benchmark": {"benchmark"},
-    "pytest-freezegun": {"freeze_time"},
-    "pytest-socket": {"enable_socket", "disable_socket", "allow_hosts"},
-    "hypothesis": {"hypothesis"},
-}
-
-
-def _marks_of(config: pytest.Config, distribution: str) -> set[str]:
-    """Marks that a plugin understands: those known for it, and those whose name is part of its own."""
-    registered = {str(line).partition(":")[0].partition("(")[0].strip() for line in config.getini("markers")}
-    short = distribution.lower().removeprefix("pytest-").replace("-", "_")
-    return _MARKS.get(distribution.lower(), set()) | {name for name in registered if name and name in short}
-
-
-def _is_imported(root: str, items: list[pytest.Item]) -> bool:
-    """A test module or conftest names something of the plugin's package."""
-    modules = {getattr(item, "module", None) for item in items}
-    return any(
-        str(getattr(value, "__module__", "") or getattr(value, "__name__", "")).partition(".")[0] == root
-        for module in modules
-        if module is not None
-        for value in list(vars(module).values())
-    )

@@ -15,6 +15,7 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
             continue
         place = facts.short(fixture["place"])
         name = fixture["name"]
+        key = f"{name} {fixture['place']}"
         unused = facts.seen["unused"].get(name, [])
         if unused:
             yield Candidate(
@@ -23,6 +24,8 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
                 "take the argument out of these tests",
                 Variant(simulate={"unused": {name: unused}}),
                 details=unused[:3],
+                weight=("fixture", key),
+                tests=[test for test in fixture["tests"] if test in set(unused)],
             )
         if (
             fixture["scope"] in ("function", "class", "module", "package")
@@ -35,9 +38,16 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
                 'scope="session", if what tests do to it does not matter to others',
                 Variant(simulate={"scopes": {fixture["place"]: "session"}}),
                 must_hold_reversed=True,
+                weight=("again", key),
+                tests=fixture["tests"],
             )
-        if fixture["teardown_s"] >= max(facts.floor_s, fixture["setup_s"]):
-            yield Note(
-                f"teardown {name}",
+        if fixture["teardown_s"] >= facts.floor_s and fixture["teardown_s"] >= fixture["setup_s"]:
+            yield Candidate(
+                f"teardown {name} {place}",
                 f"the teardown of fixture {name} ({place}) takes {fixture['teardown_s']:.2f} s in {fixture['n']} calls",
+                "end what it ends without waiting, or do it once for all tests",
+                where="seen",
+                weight=("teardown", key),
+                tests=fixture["tests"],
+                judge=True,
             )

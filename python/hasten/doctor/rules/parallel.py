@@ -21,18 +21,16 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
             warm=True,  # the second run knows durations
         )
     shared = [
-        f"{facts.short(path)}: written by {_names(tests)}"
+        f"{facts.short(path)}: written by {names(tests)}"
         for path, tests in sorted(facts.seen["written"].items())
         if len(tests) > 1
     ]
     shared += [
-        f"port {port}: bound by {_names(tests)}"
-        for port, tests in sorted(facts.seen["ports"].items())
-        if len(tests) > 1
+        f"port {port}: bound by {names(tests)}" for port, tests in sorted(facts.seen["ports"].items()) if len(tests) > 1
     ]
     if shared:
         yield Note("shared", "several tests use the same file or port: in parallel they may meet", shared[:SHOWN])
 
 
-def _names(tests: list[str]) -> str:
+def names(tests: list[str]) -> str:
     return ", ".join(tests[:2]) + (f" and {len(tests) - 2} more" if len(tests) > 2 else "")

@@ -1,12 +1,14 @@
-"""Settings that cost: bytecode that is not kept, logs on the terminal, the garbage collector."""
+"""Settings of the interpreter that cost: bytecode that is not kept, the garbage collector, development mode."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
 
-from hasten.doctor.advice import Candidate, Facts, IniEdit, Note
+from hasten.doctor.advice import Candidate, Facts, Note
 from hasten.doctor.suite import Variant
+
+THRESHOLDS = (50_000, 20, 20)
 
 
 def find(facts: Facts) -> Iterator[Candidate | Note]:
@@ -25,36 +27,24 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
             "collect",
             warm=True,
         )
-    ini, options = facts.seen["ini"], facts.seen["options"]
-    if str(ini["log_cli"]).lower() in ("true", "1"):
+    if facts.seen["gc"]["before"] >= facts.floor_s / 2:
         yield Candidate(
-            "log_cli",
-            "log_cli shows each log line on the terminal",
-            "log_cli = false (the log of a failed test is in its report all the same)",
-            Variant(args=("-o", "log_cli=false")),
-            edits=[IniEdit("log_cli", "false")],
+            "gc",
+            "the garbage collector looks through all imports again and again",
+            "in the root conftest: gc.disable() at its top, and in pytest_collection_finish gc.freeze() and gc.enable()"
+            " (`hasten run` does it unasked)",
+            Variant(simulate={"collector": True}),
+            weight=("once",),
         )
-    if str(ini["log_level"] or options["log_level"] or "").upper() in ("DEBUG", "NOTSET", "10", "0", "1"):
+    if facts.seen["gc"]["tests"] >= facts.floor_s:
         yield Candidate(
-            "log_level",
-            "log_level keeps debug messages of every library",
-            "no log_level, or INFO; tests that need more ask for it: caplog.set_level",
-            Variant(args=("-o", "log_level=WARNING", "--log-level=WARNING")),
+            "gc thresholds",
+            f"the garbage collector runs for {facts.seen['gc']['tests']:.2f} s while tests run",
+            "in the root conftest's pytest_collection_finish: gc.freeze(); "
+            f"gc.set_threshold({', '.join(map(str, THRESHOLDS))})",
+            Variant(simulate={"thresholds": list(THRESHOLDS)}),
+            weight=("gc",),
         )
-    if options["capture"] == "tee-sys":
-        yield Candidate(
-            "capture",
-            "capture=tee-sys writes what tests print twice",
-            "--capture=fd, pytest's default",
-            Variant(args=("--capture=fd",)),
-        )
-    yield Candidate(
-        "gc",
-        "the garbage collector looks through all imports again and again",
-        "in the root conftest: gc.disable() at its top, and in pytest_collection_finish gc.freeze() and gc.enable() "
-        "(`hasten run` does it unasked)",
-        Variant(simulate={"collector": True}),
-    )
     if os.environ.get("PYTHONDEVMODE") or os.environ.get("PYTHONMALLOC") == "debug":
         yield Candidate(
             "devmode",

@@ -21,12 +21,18 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
             f"{facts.short(place)} sleeps {seconds:.2f} s in {n} calls",
             "wait for the event itself, or give the code a clock that tests can turn",
             Variant(simulate={"sleeps": [place]}),
+            weight=("sleep", place),
+            tests=facts.seen["sleepers"].get(place, []),
         )
     if elsewhere:
         yield Note("sleeps elsewhere", "code of libraries sleeps", elsewhere[:5])
     remote = [
-        f"{address} from {facts.short(place) or 'a library'}, {n} times"
-        for address, place, n in facts.seen["connections"]
+        (
+            seconds,
+            f"{address} from {facts.short(place) or 'a library'}, {n} times, {seconds:.2f} s until it was reached",
+        )
+        for address, place, n, seconds in facts.seen["connections"]
     ]
     if remote:
-        yield Note("network", "tests connect to other machines, which makes them slow and flaky", sorted(remote)[:5])
+        found = [text for _seconds, text in sorted(remote, key=lambda one: (-one[0], one[1]))]
+        yield Note("network", "tests connect to other machines, which makes them slow and flaky", found[:5])
