@@ -1,17 +1,22 @@
 #!/usr/bin/env python3
 """Databases for workers: what a server, a template and a clone cost, beside what people have today.
 
+    databases.py goals [--rounds 7]     ready, clone, workers and reset, one after the other, and whether each meets its goal
     databases.py ready [--rounds 5]     a server that takes connections: initdb and start, beside hasten's cached copy
     databases.py clone [--rounds 20]    CREATE DATABASE ... TEMPLATE of 300 tables, the default beside hasten's strategy
     databases.py workers [--rounds 3]   databases for four workers: set up in each, cloned, and cloned with all cached
     databases.py reset [--rounds 40]    14 rows in 5 of 300 tables, committed, and what it takes to be rid of them
+    databases.py servers [--rounds 7]   four workers' databases, all cached: on one server, and on a server for each; memory too
     databases.py settings [--rounds 10] the same clone on servers with different shared_buffers
 
-Interleaved; medians of wall time, and CPU time of all processes of the server. Needs PostgreSQL, psycopg, and the built
+Interleaved; medians of wall time, and CPU time of all processes of the server. In `workers` hasten's times begin with no
+server, those of the first rows with a server that is ready; the CPU of a template's build is not in "nothing cached", as that
+server was started again. Needs PostgreSQL, psycopg, and the built
 program beside this interpreter. As root, what is compared runs as the user postgres, as hasten's own server does.
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import dataclasses
 import os
@@ -138,7 +143,15 @@ def by_hand(*settings: str) -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-def show(rows: dict[str, list[tuple[float, float]]]) -> None:
+Rows = dict[str, list[tuple[float, float]]]
+
+
+def medians(values: list[tuple[float, float]]) -> tuple[float, float]:
+    wall, cpu = (statistics.median(column) for column in zip(*values, strict=True))
+    return wall, cpu
+
+
+def show(rows: Rows) -> None:
     """name -> (wall, CPU) of each round; the first is the reference."""
     base = [statistics.median(values) for values in zip(*next(iter(rows.values())), strict=True)]
     for name, values in rows.items():
@@ -155,8 +168,8 @@ def timed(action: Callable[[], object], data: str, other: int = 0) -> tuple[floa
     return wall, cpu_of(data) + (own_cpu(other) if other else 0) - before
 
 
-def ready(rounds: int, cache: pathlib.Path) -> None:
-    rows: dict[str, list[tuple[float, float]]] = {"initdb and start": [], "hasten, cached": []}
+def ready(rounds: int, cache: pathlib.Path) -> Rows:
+    rows: Rows = {"initdb and start": [], "hasten, cached server": []}
     with keeper(cache) as (control, _server):
         ask(control, "ready postgres")
     for _ in range(rounds):
@@ -171,8 +184,8 @@ def ready(rounds: int, cache: pathlib.Path) -> None:
             ask(control, "ready postgres")
             wall = time.perf_counter() - start
             own = pathlib.Path(f"/proc/{keeper_of(control)}/stat").read_text().rpartition(") ")[2].split()
-            rows["hasten, cached"].append((wall, cpu_of(server.data) + sum(map(int, own[11:15])) / TICK))
-    show(rows)
+            rows["hasten, cached server"].append((wall, cpu_of(server.data) + sum(map(int, own[11:15])) / TICK))
+    return rows
 
 
 def keeper_of(control: str) -> int:
@@ -192,8 +205,8 @@ def make_template(server: Server) -> None:
     server.run("CHECKPOINT")
 
 
-def clone(rounds: int, cache: pathlib.Path) -> None:
-    rows: dict[str, list[tuple[float, float]]] = {"CREATE DATABASE's default": [], "FILE_COPY": []}
+def clone(rounds: int, cache: pathlib.Path) -> Rows:
+    rows: Rows = {"CREATE DATABASE's default": [], "FILE_COPY": []}
     with keeper(cache) as (control, server):
         ask(control, "ready postgres")
         make_template(server)
@@ -202,25 +215,25 @@ def clone(rounds: int, cache: pathlib.Path) -> None:
                 sql = CLONE + (" STRATEGY FILE_COPY" if name == "FILE_COPY" else "")
                 rows[name].append(timed(lambda sql=sql: server.run(sql), server.data))
                 server.run("DROP DATABASE bench_clone")
-    show(rows)
+    return rows
 
 
-def workers(rounds: int, cache: pathlib.Path) -> None:
-    names = ("set up in each worker", "hasten, nothing cached", "hasten, cached")
-    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+def workers(rounds: int, cache: pathlib.Path) -> Rows:
+    names = ("set up in each worker", "set up once", "hasten, nothing cached", "hasten, cached")
+    rows: Rows = {name: [] for name in names}
     folder = pathlib.Path(tempfile.mkdtemp(prefix="bench-databases-"))
     script = folder / "schema.sql"
     script.write_text(schema())
     psql = shutil.which("psql") or str(programs() / "psql")
 
-    def set_up_four(server: Server) -> None:
-        for i in range(4):
+    def set_up(server: Server, numbers: range) -> None:
+        for i in numbers:
             server.run(f"CREATE DATABASE w{i}")
         ones = [
             subprocess.Popen(
                 [psql, "-qX", "-f", script, "-d", f"{server.conninfo} dbname=w{i}"], stdout=subprocess.DEVNULL
             )
-            for i in range(4)
+            for i in numbers
         ]
         for one in ones:
             one.wait()
@@ -234,17 +247,16 @@ def workers(rounds: int, cache: pathlib.Path) -> None:
     for i in range(rounds):
         with keeper(cache) as (control, server):
             ask(control, "ready postgres")
-            rows[names[0]].append(timed(lambda server=server: set_up_four(server), server.data))
-        for name in names[1:]:
+            rows[names[0]].append(timed(lambda server=server: set_up(server, range(4)), server.data))
+            rows[names[1]].append(timed(lambda server=server: set_up(server, range(4, 5)), server.data))
+        for name in names[2:]:
             start = time.perf_counter()
             key = f"{os.getpid():08x}{i:08x}"
             with keeper(cache, f"--postgres-sql={script}", f"--postgres-key={key}") as (control, server):
                 lease_four(control)
                 rows[name].append((time.perf_counter() - start, cpu_of(server.data)))
     shutil.rmtree(folder)
-    show(rows)
-    print("hasten's times begin with no server, those of the first row with a server that is ready;")
-    print("the CPU of a template's build is not in the second row: that server was started again")
+    return rows
 
 
 def write_rows(connection: psycopg.Connection, number: int) -> None:
@@ -252,9 +264,15 @@ def write_rows(connection: psycopg.Connection, number: int) -> None:
         connection.execute(f"INSERT INTO t{(number * 5 + i % 5) % N_TABLES}(a, b) VALUES (%s, 'x')", (i,))
 
 
-def reset(rounds: int, cache: pathlib.Path) -> None:
-    names = ("TRUNCATE of all tables", "dropped and cloned again", "hasten's exact reset", "hasten's, nothing written")
-    rows: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+def reset(rounds: int, cache: pathlib.Path) -> Rows:
+    names = (
+        "TRUNCATE of all tables",
+        "dropped and cloned again",
+        "hasten's exact reset",
+        "hasten's, nothing written",
+        "Django's flush",
+    )
+    rows: Rows = {name: [] for name in names}
     script = cache / "schema.sql"
     script.write_text(schema())
     tables = ", ".join(f"t{i}" for i in range(N_TABLES))
@@ -272,6 +290,13 @@ def reset(rounds: int, cache: pathlib.Path) -> None:
             flush = f"TRUNCATE {tables} RESTART IDENTITY CASCADE"
             rows[names[0]].append(timed(lambda sql=flush: flushed.execute(sql), server.data))
 
+            def flush_as_django() -> None:
+                found = flushed.execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 2200::oid")
+                flushed.execute("TRUNCATE " + ", ".join(name for (name,) in found.fetchall()))
+
+            write_rows(flushed, i)
+            rows[names[4]].append(timed(flush_as_django, server.data))
+
             def clone_again() -> None:
                 admin.execute("DROP DATABASE IF EXISTS bench_clone WITH (FORCE)")
                 admin.execute(f"CREATE DATABASE bench_clone TEMPLATE {template} STRATEGY FILE_COPY")
@@ -284,12 +309,85 @@ def reset(rounds: int, cache: pathlib.Path) -> None:
             rows[names[3]].append(timed(lambda: ask(control, "clean postgres gw0 1"), server.data, pid))
         for one in (connection, flushed, admin):
             one.close()
-    show(rows)
+    return rows
 
 
-def settings(rounds: int, _cache: pathlib.Path) -> None:
+def memory_of(folder: pathlib.Path) -> tuple[int, float]:
+    """Processes of the servers whose data lie below a folder, and their proportional set sizes in MB."""
+    count, total = 0, 0
+    for entry in pathlib.Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                if os.readlink(entry / "cwd").startswith(f"{folder}/"):
+                    count += 1
+                    lines = (entry / "smaps_rollup").read_text().splitlines()
+                    total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
+    return count, total / 1024
+
+
+def bytes_below(folder: pathlib.Path) -> float:
+    """MB on the disk, or in memory, of a folder: each file once, however many names it has."""
+    return int(subprocess.run(["du", "-sk", folder], capture_output=True, check=True).stdout.split()[0]) / 1024
+
+
+def servers(rounds: int, cache: pathlib.Path) -> Rows:
+    names = {"one server": [], "a server for each worker": ["--postgres-each"]}
+    rows: Rows = {name: [] for name in names}
+    said: dict[str, list[str]] = {name: [] for name in names}
+    script = cache / "schema.sql"
+    script.write_text(schema())
+    arguments = (f"--postgres-sql={script}", f"--postgres-key={os.getpid():08x}", "--postgres-reset=exact")
+    with keeper(cache, *arguments) as (control, _server):
+        ask(control, "ready postgres")
+    for i in range(rounds):
+        for name in list(names) if i % 2 else list(reversed(names)):
+            start = time.perf_counter()
+            with keeper(cache, *arguments, *names[name]) as (control, server):
+                asked = [f"lease postgres gw{n} 1" for n in range(4)]
+                with concurrent.futures.ThreadPoolExecutor(4) as pool:  # as workers do
+                    list(pool.map(lambda request, control=control: ask(control, request), asked))
+                wall = time.perf_counter() - start
+                folder = pathlib.Path(server.data).parent
+                folder = folder.parent if names[name] else folder
+                own = pathlib.Path(f"/proc/{keeper_of(control)}/stat").read_text().rpartition(") ")[2].split()
+                spent = sum(map(int, own[11:15])) / TICK
+                spent += sum(cpu_of(str(data)) for data in (folder / "data", *folder.glob("w-*/data")))
+                rows[name].append((wall, spent))
+                count, pss = memory_of(folder)
+                said[name].append(f"{count} processes, PSS {pss:.0f} MB, files {bytes_below(folder):.0f} MB")
+    for name, texts in said.items():
+        print(f"{name}: {texts[-1]}")
+    return rows
+
+
+def goals(rounds: int, cache: pathlib.Path) -> Rows:
+    """Every figure that issue and documentation promise, beside what it is compared with."""
+    rows: Rows = {}
+    for action in (ready, clone, workers, reset):
+        folder = cache / action.__name__
+        folder.mkdir()
+        found = action(rounds, folder)
+        print(f"{action.__name__}, {rounds} rounds")
+        show(found)
+        rows |= found
+    wall = {name: medians(values)[0] for name, values in rows.items()}
+    for what, value, most, unit in (
+        ("server ready", wall["hasten, cached server"], 0.6, "s"),
+        ("four databases, nothing cached", wall["hasten, nothing cached"], wall["set up once"] + 0.3, "s"),
+        ("four databases, cached", wall["hasten, cached"], 0.3, "s"),
+        ("... of setting up in each", wall["hasten, cached"] / wall["set up in each worker"], 0.10, ""),
+        ("CREATE DATABASE's default, of a clone", wall["CREATE DATABASE's default"] / wall["FILE_COPY"], -2.4, ""),
+        ("exact reset", wall["hasten's exact reset"], 0.002, "s"),
+    ):
+        met = value >= -most if most < 0 else value <= most
+        print(f"{what:40} {value:8.4f} {unit:1}   goal: {'at least' if most < 0 else 'at most'} {abs(most):.4f}   "
+              f"{'met' if met else 'MISSED'}")
+    return {}
+
+
+def settings(rounds: int, _cache: pathlib.Path) -> Rows:
     sizes = ("128MB", "8MB", "16MB", "32MB", "64MB")
-    rows: dict[str, list[tuple[float, float]]] = {f"shared_buffers={size}": [] for size in sizes}
+    rows: Rows = {f"shared_buffers={size}": [] for size in sizes}
     with contextlib.ExitStack() as stack:
         servers = {
             f"shared_buffers={size}": stack.enter_context(
@@ -303,7 +401,7 @@ def settings(rounds: int, _cache: pathlib.Path) -> None:
             for name, server in servers.items():
                 rows[name].append(timed(lambda s=server: s.run(CLONE + " STRATEGY FILE_COPY"), server.data))
                 server.run("DROP DATABASE bench_clone")
-    show(rows)
+    return rows
 
 
 def main() -> int:
@@ -314,13 +412,17 @@ def main() -> int:
         "workers": (workers, 3),
         "reset": (reset, 40),
         "settings": (settings, 10),
+        "servers": (servers, 7),
+        "goals": (goals, 7),
     }
     parser.add_argument("what", choices=commands)
     parser.add_argument("--rounds", type=int, default=0)
     args = parser.parse_args()
     action, rounds = commands[args.what]
     with tempfile.TemporaryDirectory(prefix="bench-databases-") as folder:
-        action(args.rounds or rounds, pathlib.Path(folder))
+        found = action(args.rounds or rounds, pathlib.Path(folder))
+    if found:
+        show(found)
     return 0
 
 

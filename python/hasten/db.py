@@ -31,6 +31,7 @@ KEYS: dict[str, dict[str, type]] = {
 CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 INCLUDES = re.compile(rb"^\s*\\i", re.MULTILINE)  # psql's \i and \ir
 RESETS = ("exact", "rollback", "clone")
+SERVERS = ("worker", "run")  # the first is what is taken without a setting
 END_LIMIT_MS = 40_000
 
 
@@ -79,11 +80,13 @@ def read_settings(root: Path) -> tuple[list[Kind], str] | None:
 
 
 def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
-    unknown = sorted(set(table) - {*KINDS, "url", "adapters", "keep"}) if isinstance(table, dict) else ["(not a table)"]
+    others = ("url", "adapters", "keep", "servers")
+    unknown = sorted(set(table) - {*KINDS, *others}) if isinstance(table, dict) else ["(not a table)"]
     if unknown:
         raise pytest.UsageError(
-            f"[tool.hasten.db]: unknown '{unknown[0]}'; known are {', '.join(KINDS)}, url, adapters, keep"
+            f"[tool.hasten.db]: unknown '{unknown[0]}'; known are {', '.join(KINDS)}, {', '.join(others)}"
         )
+    state.db_servers = _servers(table)
     state.db_adapters = _adapters(table.get("adapters", True))
     state.db_keep = _limits(table.get("keep", {}))
     kinds = []
@@ -100,6 +103,15 @@ def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
                 raise pytest.UsageError(f"[tool.hasten.db] {name}: reset is one of {', '.join(RESETS)}")
             kinds.append(_with_setup(root, Kind(name, settings)))
     return kinds, str(table.get("url", ""))
+
+
+def _servers(table: dict[str, Any]) -> str:
+    value = table.get("servers", "run" if "url" in table else SERVERS[0])
+    if value not in SERVERS:
+        raise pytest.UsageError(f"[tool.hasten.db] servers: '{value}' is none of {', '.join(SERVERS)}")
+    if value == "worker" and "url" in table:
+        raise pytest.UsageError("[tool.hasten.db]: with a url there is one server for all workers; remove servers or url")
+    return str(value)
 
 
 def _limits(value: Any) -> dict[str, int]:
@@ -216,6 +228,8 @@ class Databases:
             }
             if kind.settings.get("file"):
                 given["file"] = str(self.root / kind.settings["file"])
+            if kind.name == "postgres" and state.db_servers == "worker":
+                args += ["--postgres-each"]
             args += [f"--{kind.name}", *([f"--{kind.name}-early"] if kind.env else [])]
             args += [f"--{kind.name}-{key}={value}" for key, value in given.items() if value]
         return args

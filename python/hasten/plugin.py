@@ -43,6 +43,7 @@ class State:
     db: Any = None  # db.Databases of a project that has settings for them
     db_adapters: list[str] | None = None  # those that the project's settings allow; None: all (db_adapt.py)
     db_keep: dict[str, int] | None = None  # limits of what is kept of databases for later runs
+    db_servers: str = ""  # "worker", "run": which of them has a PostgreSQL server (db.py)
     db_root: str = ""  # the project's folder
     resources: Any = None  # resources.Controller of a project that has some
     db_pid: int = 0  # the process for which databases are kept, where that is not the supervisor

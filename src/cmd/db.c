@@ -26,7 +26,7 @@ struct db_args {
     const char *sqlite_key, *sqlite_sql, *sqlite_command, *sqlite_env;
     const char *redis_key, *redis_command, *redis_env, *redis_file, *redis_scheme;
     const char *pg_reset, *sqlite_reset, *redis_reset;
-    bool postgres, sqlite, redis, postgres_early, sqlite_early, redis_early;
+    bool postgres, sqlite, redis, postgres_early, sqlite_early, redis_early, pg_each;
 };
 
 #define AT(member) offsetof(struct db_args, member)
@@ -49,6 +49,7 @@ static const struct opt options[] = {
     {OPT_TEXT, 0, "root", "FOLDER", "", AT(root), NULL, true},
     {OPT_FLAG, 0, "postgres", NULL, "", AT(postgres), NULL, true},
     {OPT_FLAG, 0, "postgres-early", NULL, "", AT(postgres_early), NULL, true},
+    {OPT_FLAG, 0, "postgres-each", NULL, "", AT(pg_each), NULL, true},
     {OPT_U32, 0, "postgres-version", "N", "", AT(major), NULL, true},
     {OPT_TEXT, 0, "postgres-locale", "NAME", "", AT(locale), NULL, true},
     {OPT_TEXT, 0, "postgres-scheme", "NAME", "", AT(scheme), NULL, true},
@@ -218,6 +219,7 @@ static int keep(const struct db_args *a, struct err *err)
                    a->sqlite_env},
         .redis = {a->redis, a->redis_early, a->redis_key, NULL, a->redis_command, a->redis_reset, a->redis_env},
         .pg = {.url = a->url, .scheme = a->scheme, .server = {.major = (int)a->major, .locale = a->locale}},
+        .pg_each = a->pg_each,
         .kept = {.days = a->keep_days, .megabytes = a->keep_megabytes},
         .files = {.file = a->file},
         .cache = {.file = a->redis_file, .scheme = a->redis_scheme},

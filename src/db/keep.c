@@ -43,6 +43,7 @@ struct keeper {
     int pruner;   /* pid of the child that looks after the cache; 0: none */
     int watched;  /* owned: becomes readable when the process ends; -1 where the kernel has no such thing */
     struct pg pg;
+    struct pg_each each; /* in place of pg, when every worker has a server */
     struct sqlite sqlite;
     struct redis redis;
     struct kind kinds[N_KINDS];
@@ -132,8 +133,9 @@ static void init_kinds(struct keeper *k)
         pg.watched = o->postgres.reset != NULL;
         pg.in_place = pg.watched && strcmp(o->postgres.reset, "clone") != 0;
         pg.server.key = o->postgres.sql || o->postgres.command ? o->postgres.key : NULL;
-        add_kind(k, 0, &k->pg.db, &o->postgres);
-        if (pg_init(&k->pg, &pg, &k->place, k->run, &k->kinds[0].err) < 0)
+        add_kind(k, 0, o->pg_each ? &k->each.db : &k->pg.db, &o->postgres);
+        if ((o->pg_each ? pg_each_init(&k->each, &pg, &k->place, k->run, &k->kinds[0].err)
+                        : pg_init(&k->pg, &pg, &k->place, k->run, &k->kinds[0].err)) < 0)
             k->kinds[0].db = NULL;
     }
     if (o->sqlite.used) {
@@ -159,15 +161,16 @@ static void add_facts(struct keeper *k, struct str *out)
     str_addf(out, "control %s/control\nrun %s\n", k->place.folder, k->run);
     for (size_t i = 0; i < N_KINDS; i++) {
         char name[DB_NAME_SIZE], url[DB_URL_SIZE];
-        char *at;
+        const char *from = url;
 
         if (!k->kinds[i].db)
             continue;
         db_name(k->run, "WORKER", name);
         k->kinds[i].db->provider->hand_out(k->kinds[i].db, name, url);
-        at = strstr(url, "WORKER");
-        HS_CHECK(at);
-        str_addf(out, "%s %.*s%%s%s\n", k->kinds[i].db->provider->name, (int)(at - url), url, at + strlen("WORKER"));
+        str_addf(out, "%s ", k->kinds[i].db->provider->name);
+        for (const char *at; (at = strstr(from, "WORKER")); from = at + strlen("WORKER"))
+            str_addf(out, "%.*s%%s", (int)(at - from), from);
+        str_addf(out, "%s\n", from);
     }
     str_puts(out, "\n");
 }
@@ -357,22 +360,27 @@ static void start_again(struct keeper *k, struct kind *kind)
     trace_event("db_restart", TRACE_TEXT("kind", provider->name), TRACE_BOOL("ok", kind->ready));
 }
 
-/* A server that has died takes its databases with it. */
-static void look(struct keeper *k)
+/* A server that has died takes its databases with it; the provider has put that right where nothing is to be forgotten. */
+static void look_at(struct keeper *k, struct kind *kind)
 {
-    struct kind *kind = &k->kinds[0];
-    struct kind *redis = &k->kinds[2];
-
-    if (redis->ready && redis->db->provider->check(redis->db, &redis->err) < 0) {
-        redis->n_restarts++;
-        note_trouble(k, redis); /* it is there again */
-    }
-    if (!kind->ready || k->options->pg.url || kind->db->provider->check(kind->db, &kind->err) == 0)
+    if (!kind->ready || kind->db->provider->check(kind->db, &kind->err) == 0)
         return;
+    if (!kind->db->provider->forget) {
+        kind->n_restarts++;
+        note_trouble(k, kind);
+        return;
+    }
     kind->ready = false;
     note_trouble(k, kind);
     if (kind->n_restarts < RESTARTS_MOST && !has_ended())
         start_again(k, kind);
+}
+
+static void look(struct keeper *k)
+{
+    look_at(k, &k->kinds[2]);
+    if (!k->options->pg.url)
+        look_at(k, &k->kinds[0]);
 }
 
 static struct kind *kind_of(struct keeper *k, const char *word)

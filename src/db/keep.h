@@ -7,7 +7,7 @@
  *
  *   control PATH        its socket
  *   run DIGITS
- *   postgres URL        of the worker's database, with %s for the worker as in its name
+ *   postgres URL        of the worker's database, with %s for the worker as in its name, wherever that stands
  *   sqlite PATH         the same
  *   redis URL           the same
  *
@@ -28,7 +28,7 @@
 #define HASTEN_DB_KEEP_H
 
 #include "db/cache.h"
-#include "db/pg.h"
+#include "db/pg_each.h"
 #include "db/redis.h"
 #include "db/sqlite.h"
 
@@ -48,6 +48,7 @@ struct keep_options {
     uint32_t n_workers;
     struct keep_template postgres, sqlite, redis;
     struct pg_options pg;
+    bool pg_each; /* a PostgreSQL server of its own for every worker */
     struct sqlite_options files;
     struct redis_options cache;
     struct cache_limits kept; /* of the cache, when this run looks after it */

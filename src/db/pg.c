@@ -19,7 +19,7 @@ static struct pg *pg_of(struct db *db)
 
 /* ---- names and addresses */
 
-static void template_name(const struct db *db, const char *key, char name[DB_NAME_SIZE])
+void pg_template_name(const struct db *db, const char *key, char name[DB_NAME_SIZE])
 {
     if (key && key[0])
         snprintf(name, DB_NAME_SIZE, "hasten_t_%.40s", key);
@@ -51,6 +51,13 @@ bool pg_url_of(const char *url, const char *scheme, const char *name, char out[D
     return n < DB_URL_SIZE;
 }
 
+void pg_own_url(const struct pg *pg, const char *name, const char *copy, char url[DB_URL_SIZE])
+{
+    snprintf(url, DB_URL_SIZE, "%.64s://postgres@/%s?host=%s%s%.40s/s&port=5432",
+             pg->options.scheme ? pg->options.scheme : "postgresql", name, pg->server.folder,
+             copy[0] ? "/" PLACE_COPY : "", copy);
+}
+
 static void hand_out(struct db *db, const char *name, char url[DB_URL_SIZE])
 {
     struct pg *pg = pg_of(db);
@@ -58,7 +65,7 @@ static void hand_out(struct db *db, const char *name, char url[DB_URL_SIZE])
     const char *scheme = pg->options.scheme ? pg->options.scheme : "postgresql";
 
     if (!given)
-        snprintf(url, DB_URL_SIZE, "%.64s://postgres@/%s?host=%s/s&port=5432", scheme, name, pg->server.folder);
+        pg_own_url(pg, name, "", url);
     else if (!strcmp(given, "env"))
         snprintf(url, DB_URL_SIZE, "%.64s:///%s", scheme, name);
     else
@@ -110,7 +117,7 @@ int pg_ask(struct pg *pg, const char *sql, char *value, size_t size, bool *found
     return code;
 }
 
-static int exists(struct pg *pg, const char *name, bool *found, struct err *err)
+int pg_exists(struct pg *pg, const char *name, bool *found, struct err *err)
 {
     char sql[160];
     char value[8];
@@ -139,7 +146,7 @@ void pg_unlock(struct pg *pg, int kind, const char *number)
     pq_runf(pg->conn, &err, "SELECT pg_catalog.pg_advisory_unlock(%d, %d)", kind, lock_number(number));
 }
 
-static bool has_ended(const struct pg *pg)
+bool pg_has_ended(const struct pg *pg)
 {
     return pg->options.ended && pg->options.ended();
 }
@@ -190,7 +197,7 @@ static int join_given(struct pg *pg, struct err *err)
     return pg_prune(&pg->db, false, err) < 0 ? -1 : 0;
 }
 
-static void unlock_build(struct pg *pg)
+void pg_unlock_build(struct pg *pg)
 {
     if (pg->build_lock >= 0)
         close(pg->build_lock);
@@ -200,14 +207,18 @@ static void unlock_build(struct pg *pg)
 /* One run builds a template for the cache; the others wait for it and take it from there. */
 static int start_own(struct pg *pg, struct err *err)
 {
-    const char *key = pg->options.server.key;
+    const struct pg_server_options *o = &pg->options.server;
+    bool has;
 
-    if (key && key[0] && !pg_server_has(&pg->server, key) &&
-        place_cache_lock(key, pg->options.ended, &pg->build_lock, err) < 0)
+    if (o->key && o->key[0] && !pg_server_has(&pg->server, o->key) &&
+        place_cache_lock(o->key, pg->options.ended, &pg->build_lock, err) < 0)
         return -1;
-    if (pg->build_lock >= 0 && pg_server_has(&pg->server, key))
-        unlock_build(pg);
-    return pg_server_start(&pg->server, &pg->options.server, err);
+    if (pg->build_lock >= 0 && pg_server_has(&pg->server, o->key))
+        pg_unlock_build(pg);
+    if (pg_server_provide(&pg->server, o, &has, err) < 0)
+        return -1;
+    pg->still = o->n_copies && (has || !o->key);
+    return pg->still ? 0 : pg_server_start(&pg->server, o, err);
 }
 
 /* Nobody waits for the answer any more, or nobody will give it. */
@@ -216,17 +227,29 @@ static bool is_in_vain(void *arg)
     struct pg *pg = arg;
     struct err err;
 
-    return has_ended(pg) || (!pg->options.url && pg_server_check(&pg->server, &err) < 0);
+    return pg_has_ended(pg) || (!pg->options.url && pg_server_check(&pg->server, &err) < 0);
+}
+
+void pg_attend(struct pg *pg)
+{
+    pq_watch(is_in_vain, pg);
+}
+
+int pg_connect(struct pg *pg, struct err *err)
+{
+    return connect_to_server(pg, err) < 0 ? -1 : lock_run(pg, err);
 }
 
 static int start(struct db *db, struct err *err)
 {
     struct pg *pg = pg_of(db);
 
-    pq_watch(is_in_vain, pg);
+    pg_attend(pg);
     if (!pg->options.url && start_own(pg, err) < 0)
         return -1;
-    if (connect_to_server(pg, err) < 0 || lock_run(pg, err) < 0)
+    if (pg->still)
+        return 0;
+    if (pg_connect(pg, err) < 0)
         return -1;
     return pg->options.url ? join_given(pg, err) : 0;
 }
@@ -292,7 +315,7 @@ static uint64_t size_of(struct pg *pg, const char *name)
     return pg_ask(pg, sql, value, sizeof value, &found, &err) == 0 ? strtoull(value, NULL, 10) : 0;
 }
 
-static int create(struct pg *pg, const char *name, const char *from, struct err *err)
+int pg_create(struct pg *pg, const char *name, const char *from, struct err *err)
 {
     const uint64_t bytes = pg->durable ? size_of(pg, from) : 0;
 
@@ -305,8 +328,8 @@ int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct er
     char from[DB_NAME_SIZE];
     bool found;
 
-    template_name(&pg->db, key, from);
-    if (exists(pg, name, &found, err) < 0 || (found && drop(&pg->db, name, err) < 0) || create(pg, name, from, err) < 0)
+    pg_template_name(&pg->db, key, from);
+    if (pg_exists(pg, name, &found, err) < 0 || (found && drop(&pg->db, name, err) < 0) || pg_create(pg, name, from, err) < 0)
         return -1;
     if (key && copy_settings(pg, from, name, err) < 0) {
         struct err unused;
@@ -317,6 +340,13 @@ int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct er
     return 0;
 }
 
+int pg_begin(struct pg *pg, const char *key, const char *name, struct err *err)
+{
+    if (pg->options.alone && pg_alone_begin(pg, err) < 0)
+        return -1;
+    return pg->options.watched ? pg_watch_begin(pg, key, name, err) : 0;
+}
+
 static int clone(struct db *db, const char *key, const char *name, struct err *err)
 {
     struct pg *pg = pg_of(db);
@@ -325,7 +355,7 @@ static int clone(struct db *db, const char *key, const char *name, struct err *e
     if (pg_clone_plainly(pg, key, name, err) < 0)
         return -1;
     trace_event("db_clone", TRACE_TEXT("name", name));
-    return pg->options.watched ? pg_watch_begin(pg, key, name, err) : 0;
+    return pg_begin(pg, key, name, err);
 }
 
 static int swap(struct pg *pg, const char *key, const char *name, struct err *err)
@@ -333,7 +363,23 @@ static int swap(struct pg *pg, const char *key, const char *name, struct err *er
     pg_watch_end(pg, name);
     if (pg_pool_swap(pg, key, name, err) < 0)
         return -1;
-    return pg->options.watched ? pg_watch_begin(pg, key, name, err) : 0;
+    return pg_begin(pg, key, name, err);
+}
+
+/* Its server, of which the worker has spoilt more than its database, begins again as a copy; a new clone is what that ends in. */
+static int renew(struct pg *pg, const char *key, const char *name, struct err *err)
+{
+    trace_event("db_renew", TRACE_TEXT("name", name));
+    pg->db.provider->forget(&pg->db);
+    return start(&pg->db, err) < 0 ? -1 : clone(&pg->db, key, name, err);
+}
+
+/* A new clone; where even that cannot be had, as the test has locked us out of its server, a new server. */
+static int replace(struct pg *pg, const char *key, const char *name, struct err *err)
+{
+    if (!pg->options.alone)
+        return swap(pg, key, name, err);
+    return !pg->alone.spoilt && swap(pg, key, name, err) == 0 ? 0 : renew(pg, key, name, err);
 }
 
 static int clean(struct db *db, const char *key, const char *name, struct str *what, struct err *err)
@@ -343,7 +389,7 @@ static int clean(struct db *db, const char *key, const char *name, struct str *w
     if (pg_watch_clean(pg, name, what) == 0)
         return 0;
     trace_event("db_changed", TRACE_TEXT("name", name), TRACE_TEXT("what", str_text(what)));
-    return swap(pg, key, name, err);
+    return replace(pg, key, name, err);
 }
 
 static void idle(struct db *db)
@@ -351,141 +397,48 @@ static void idle(struct db *db)
     pg_pool_fill(pg_of(db));
 }
 
-/* ---- templates */
-
-/* 1: it is there. 0: this process holds the lock of its build now. */
-static int await_template(struct pg *pg, const char *key, const char *name, struct err *err)
-{
-    const struct timespec nap = {.tv_nsec = 20000000};
-    bool found, got;
-
-    for (;;) {
-        if (exists(pg, name, &found, err) < 0)
-            return -1;
-        if (found)
-            return 1;
-        if (!key[0])
-            return 0;
-        if (pg_try_lock(pg, LOCK_TEMPLATE, key, &got, err) < 0)
-            return -1;
-        if (got && exists(pg, name, &found, err) < 0)
-            return -1;
-        if (got && found)
-            pg_unlock(pg, LOCK_TEMPLATE, key);
-        if (got)
-            return found ? 1 : 0;
-        if (has_ended(pg))
-            return err_set(err, "ended while another run built the same template");
-        nanosleep(&nap, NULL);
-    }
-}
-
-static int template_begin(struct db *db, const char *key, char url[DB_URL_SIZE], struct err *err)
-{
-    struct pg *pg = pg_of(db);
-    char name[DB_NAME_SIZE], build[DB_NAME_SIZE];
-    int code;
-
-    template_name(db, key, name);
-    db_name(db->run, "build", build);
-    code = await_template(pg, key, name, err);
-    if (code != 0)
-        return code;
-    if (drop(db, build, err) < 0 || create(pg, build, "template1", err) < 0) {
-        struct err unused;
-
-        db->provider->template_end(db, key, false, &unused);
-        return -1;
-    }
-    hand_out(db, build, url);
-    trace_event("db_template_build", TRACE_TEXT("key", key));
-    return 0;
-}
-
-/* Statistics once, as nothing else gathers them; frozen rows need no look at who wrote them in any clone. */
-static int settle(struct pg *pg, const char *build, struct err *err)
-{
-    struct pg_conn *conn = pq_open(pg->conninfo, build, err);
-    const int code = conn ? pq_run(conn, "VACUUM (FREEZE, ANALYZE)", NULL, err) : -1;
-
-    pq_close(conn);
-    return code;
-}
-
-/* The name comes last: what has it is whole. */
-static int seal(struct pg *pg, const char *build, const char *name, struct err *err)
-{
-    if (settle(pg, build, err) < 0 ||
-        pq_runf(pg->conn, err, "ALTER DATABASE %s WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", build) < 0 ||
-        pq_runf(pg->conn, err,
-                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = '%s'",
-                build) < 0 ||
-        pq_runf(pg->conn, err, "COMMENT ON DATABASE %s IS 'template of hasten %s, built %lld'", build, HASTEN_VERSION,
-                (long long)time(NULL)) < 0)
-        return -1;
-    for (int round = 0;; round++) { /* a backend that was told to end may take a moment */
-        const int code = pq_runf(pg->conn, err, "ALTER DATABASE %s RENAME TO %s", build, name);
-
-        if (code == 0 || round == 100 || strcmp(pq_state(), "55006") != 0)
-            return code;
-        nanosleep(&(struct timespec){.tv_nsec = 20000000}, NULL);
-    }
-}
-
 /* A template has to be made an ordinary database before it can be dropped. */
 int pg_drop_any(struct pg *pg, const char *name, struct err *err)
 {
     bool found;
 
-    if (exists(pg, name, &found, err) < 0)
+    if (pg_exists(pg, name, &found, err) < 0)
         return -1;
     if (found && pq_runf(pg->conn, err, "ALTER DATABASE %s WITH IS_TEMPLATE false", name) < 0)
         return -1;
     return found ? drop(&pg->db, name, err) : 0;
 }
 
-/* Our own server ends with the run: what it has built goes to the cache at once, before anybody connects. */
-static int save(struct pg *pg, const char *key, struct err *err)
-{
-    if (pg->options.url || !key[0])
-        return 0;
-    pq_close(pg->conn);
-    pg->conn = NULL;
-    if (pg_server_save(&pg->server, key, err) < 0 || connect_to_server(pg, err) < 0)
-        return -1;
-    return lock_run(pg, err);
-}
-
-static int template_end(struct db *db, const char *key, bool filled, struct err *err)
-{
-    struct pg *pg = pg_of(db);
-    char name[DB_NAME_SIZE], build[DB_NAME_SIZE];
-    struct err unused;
-    int code = 0;
-
-    template_name(db, key, name);
-    db_name(db->run, "build", build);
-    if (filled)
-        code = seal(pg, build, name, err);
-    if (!filled || code < 0)
-        pg_drop_any(pg, build, &unused);
-    if (key[0])
-        pg_unlock(pg, LOCK_TEMPLATE, key);
-    trace_event("db_template_end", TRACE_TEXT("key", key), TRACE_BOOL("filled", filled && code == 0));
-    if (filled && code == 0)
-        code = save(pg, key, err);
-    unlock_build(pg);
-    return code;
-}
+/* ---- resets */
 
 static int reset(struct db *db, const char *key, const char *name, struct err *err)
 {
     struct pg *pg = pg_of(db);
+    struct str what = STR_INIT;
 
+    if (pg->options.alone && pg->options.watched)
+        pg_watch_clean(pg, name, &what);
+    else if (pg->options.alone)
+        pg_alone_look(pg, name);
+    str_release(&what);
+    if (pg->options.alone && pg->alone.spoilt)
+        return renew(pg, key, name, err);
     return pg->options.watched ? swap(pg, key, name, err) : clone(db, key, name, err);
 }
 
 /* ---- the end */
+
+/* A test may end all connections of its own server. On one for all others would suffer: there that is the server's end. */
+static bool is_back(struct pg *pg)
+{
+    struct err err;
+
+    if (!pg->options.alone)
+        return false;
+    pq_close(pg->conn);
+    pg->conn = NULL;
+    return pg_connect(pg, &err) == 0;
+}
 
 static int check(struct db *db, struct err *err)
 {
@@ -496,7 +449,9 @@ static int check(struct db *db, struct err *err)
     for (int round = 0; round < 1000; round++) { /* a connection may break before the server is seen to end */
         if (pg_server_check(&pg->server, err) < 0)
             return -1;
-        if (!pq_is_lost(pg->conn))
+        if (pg->conn && !pq_is_lost(pg->conn))
+            return 0;
+        if (round % 10 == 9 && is_back(pg))
             return 0;
         nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
     }
@@ -512,8 +467,10 @@ static void forget(struct db *db)
     pg_watch_release(pg);
     pq_close(pg->conn);
     pg->conn = NULL;
-    unlock_build(pg);
+    pg_unlock_build(pg);
     pg_server_forget(&pg->server);
+    pg->alone = (struct pg_alone){.spoilt = false};
+    pg->still = false;
 }
 
 static void release(struct db *db)
@@ -527,7 +484,7 @@ static void release(struct db *db)
         pg_drop_own(pg);
     pq_close(pg->conn);
     pg->conn = NULL;
-    unlock_build(pg);
+    pg_unlock_build(pg);
     if (!pg->options.url) {
         pg_server_stop(&pg->server);
         pg_server_saved(&pg->server);
@@ -565,8 +522,8 @@ static int command_for_sql(struct db *db, const char *url, const char *file, str
 const struct db_provider pg_provider = {
     .name = "postgres",
     .start = start,
-    .template_begin = template_begin,
-    .template_end = template_end,
+    .template_begin = pg_template_begin,
+    .template_end = pg_template_end,
     .clone = clone,
     .hand_out = hand_out,
     .fill = command_for_sql,

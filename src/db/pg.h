@@ -11,6 +11,7 @@
 #ifndef HASTEN_DB_PG_H
 #define HASTEN_DB_PG_H
 
+#include "db/pg_alone.h"
 #include "db/pg_pool.h"
 #include "db/pg_server.h"
 #include "db/pg_watch.h"
@@ -25,6 +26,7 @@ struct pg_options {
     bool (*ended)(void);             /* true: nobody waits for us any more; NULL: never */
     bool watched;                    /* databases are cleaned between tests (pg_watch.h) ... */
     bool in_place;                   /* ... and not only by new clones */
+    bool alone;                      /* only one worker uses the server (pg_alone.h) */
 };
 
 struct pg {
@@ -36,9 +38,11 @@ struct pg {
     char conninfo[DB_URL_SIZE];
     int version;    /* 150018 */
     bool durable;   /* the server waits for its disk: that decides how a clone is made */
+    bool still;     /* the server has done its part: it is there to be copied, and does not run */
     int build_lock; /* owned; of the cache, while a template of our own server is built; -1 */
     struct pg_watching watching;
     struct pg_pool pool;
+    struct pg_alone alone;
 };
 
 /* Says what server it will be, so that URLs can be handed out before it runs. options' texts are borrowed. */

@@ -1,4 +1,4 @@
-/* pg_own.h - what pg.c and pg_list.c share. */
+/* pg_own.h - what the files pg_*.c share. */
 #ifndef HASTEN_DB_PG_OWN_H
 #define HASTEN_DB_PG_OWN_H
 
@@ -17,8 +17,29 @@ int pg_list(struct db *db, db_entry_fn *each, void *arg, struct err *err);
 int pg_prune(struct db *db, bool all_templates, struct err *err);
 void pg_drop_own(struct pg *pg); /* this run's */
 
+int pg_exists(struct pg *pg, const char *name, bool *found, struct err *err);
+int pg_create(struct pg *pg, const char *name, const char *from, struct err *err);
+int pg_connect(struct pg *pg, struct err *err); /* and takes the run's lock */
+int pg_begin(struct pg *pg, const char *key, const char *name, struct err *err); /* it is there, as its template */
+
+/* On our own server; copy: the name of the one that is a copy of it (pg_server.h), "" for itself. */
+void pg_own_url(const struct pg *pg, const char *name, const char *copy, char url[DB_URL_SIZE]);
+void pg_attend(struct pg *pg);                  /* statements that are waited for from here on are of this server */
+bool pg_has_ended(const struct pg *pg);
+void pg_unlock_build(struct pg *pg);
+
+/* Of the template with that key; NULL: template1. */
+void pg_template_name(const struct db *db, const char *key, char name[DB_NAME_SIZE]);
+int pg_template_begin(struct db *db, const char *key, char url[DB_URL_SIZE], struct err *err);
+int pg_template_end(struct db *db, const char *key, bool filled, struct err *err);
+
 /* CREATE DATABASE and what belongs to it, nothing watched; key as in provider.h. */
 int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct err *err);
+
+/* Where the log of our own server is; folder: room for its path, which source borrows. */
+struct wal_source;
+int pg_log_source(struct pg *pg, struct pg_conn *conn, struct wal_source *source, char folder[PLACE_SIZE + 16],
+                  struct err *err);
 
 /* Of the database that conn is connected to, which is as its template. */
 int pg_relations_read(struct pg_conn *conn, struct pg_relations *all, struct err *err);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/trace.h"
+#include "db/pg_copy.h"
 #include "os/child.h"
 #include "os/copy.h"
 #include "os/spawn.h"
@@ -22,6 +23,7 @@
 #define ROOM_OF_DATABASE (UINT64_C(16) << 20)
 #define ROOM_OF_LOG (UINT64_C(320) << 20) /* write-ahead log, by max_wal_size below, and what is temporary */
 #define CLUSTER_BYTES (UINT64_C(40) << 20)
+#define ROOM_OF_COPY (UINT64_C(100) << 20) /* a worker's own server: cluster, log, database */
 
 enum { START_LIMIT_S = 60, STOP_LIMIT_S = 60, QUIT_LIMIT_S = 5, SAVE_LIMIT_S = 30, ARGS_MAX = 64 };
 
@@ -86,26 +88,52 @@ static void with_template(const struct pg_server *server, const char *key, char 
     snprintf(name, 128, "%s-%.40s", server->cluster, key);
 }
 
-int pg_server_place(struct pg_server *server, const struct pg_server_options *options, const struct place *place,
-                    const char *run, struct err *err)
+static int choose_program(struct pg_server *server, const struct pg_server_options *options, struct err *err)
 {
-    uint64_t bytes = ROOM_OF_LOG + CLUSTER_BYTES;
-    char sockets[PLACE_SIZE + 8];
-    int code = 0;
+    const struct pg_server *copied = options->copied;
 
-    *server = (struct pg_server){.n_workers = options->n_workers, .lock_fd = -1};
-    err_set(&server->death, "the PostgreSQL server does not run");
+    if (copied) {
+        server->user = copied->user;
+        server->group = copied->group;
+        server->program = copied->program;
+        return 0;
+    }
     if (choose_user(server, err) < 0 || pg_find(options->major, &server->program, err) < 0)
         return -1;
     name_cluster(server, choose_locale(options));
-    bytes += (uint64_t)options->n_workers * ROOM_OF_DATABASE;
-    snprintf(server->folder, sizeof server->folder, "%.190s/hasten-%u-%d-%.8s", place_for_data(bytes),
-             (unsigned)geteuid(), (int)getpid(), run);
-    if (place_make_data(place, server->folder, &server->lock_fd, err) < 0)
+    return 0;
+}
+
+static int make_folder(struct pg_server *server, const struct pg_server_options *options, const struct place *place,
+                       const char *run, struct err *err)
+{
+    const uint64_t bytes = ROOM_OF_LOG + CLUSTER_BYTES + options->n_workers * ROOM_OF_DATABASE +
+                           options->n_copies * ROOM_OF_COPY;
+
+    if (!server->is_copy) {
+        snprintf(server->folder, sizeof server->folder, "%.190s/hasten-%u-%d-%.8s", place_for_data(bytes),
+                 (unsigned)geteuid(), (int)getpid(), run);
+        return place_make_data(place, server->folder, &server->lock_fd, err);
+    }
+    snprintf(server->folder, sizeof server->folder, "%.200s/" PLACE_COPY "%.40s", options->copied->folder,
+             options->name);
+    return mkdir(server->folder, 0700) < 0 ? err_sys(err, errno, "cannot make the folder '%s'", server->folder) : 0;
+}
+
+int pg_server_place(struct pg_server *server, const struct pg_server_options *options, const struct place *place,
+                    const char *run, struct err *err)
+{
+    char sockets[PLACE_SIZE + 8];
+    int code;
+
+    *server = (struct pg_server){.n_workers = options->n_workers, .is_copy = options->copied, .lock_fd = -1};
+    err_set(&server->death, "the PostgreSQL server does not run");
+    if (choose_program(server, options, err) < 0)
+        return -1;
+    if (make_folder(server, options, place, run, err) < 0)
         return -1;
     snprintf(sockets, sizeof sockets, "%s/s", server->folder);
-    if (mkdir(sockets, 0700) < 0)
-        code = -errno;
+    code = mkdir(sockets, 0700) < 0 ? -errno : 0;
     if (code == 0 && server->user &&
         (chown(server->folder, server->user, server->group) < 0 || chown(sockets, server->user, server->group) < 0))
         code = -errno;
@@ -252,14 +280,17 @@ static void keep_cluster(const struct pg_server *server, const char *name, const
 }
 
 static int provide_cluster(struct pg_server *server, const struct pg_server_options *options, const char *data,
-                           struct err *err)
+                           bool *has, struct err *err)
 {
     char name[128];
 
+    if (options->copied)
+        return pg_copy_cluster(server, options->copied->folder, err);
     if (options->key && options->key[0]) {
         with_template(server, options->key, name);
         if (take_cluster(server, name, data)) {
             note_use(server->cluster); /* the next change of the template begins with it */
+            *has = true;
             return 0;
         }
     }
@@ -268,6 +299,21 @@ static int provide_cluster(struct pg_server *server, const struct pg_server_opti
     if (make_cluster(server, choose_locale(options), data, err) < 0)
         return -1;
     keep_cluster(server, server->cluster, data);
+    return 0;
+}
+
+int pg_server_provide(struct pg_server *server, const struct pg_server_options *options, bool *has, struct err *err)
+{
+    char data[PLACE_SIZE + 8];
+
+    *has = false;
+    if (server->has_data)
+        return 0;
+    snprintf(data, sizeof data, "%s/data", server->folder);
+    if (provide_cluster(server, options, data, has, err) < 0)
+        return -1;
+    server->has_data = true;
+    trace_event(server->is_copy ? "db_copy" : "db_cluster", TRACE_TEXT("data", data));
     return 0;
 }
 
@@ -299,10 +345,12 @@ static bool is_ready(const char *data, int pid)
     return number == 8 && said == pid && !strncmp(line, "ready", 5);
 }
 
-static int await_ready(struct pg_server *server, const char *data, struct err *err)
+int pg_server_await(struct pg_server *server, struct err *err)
 {
     const uint64_t limit = limit_ns(START_LIMIT_S);
+    char data[PLACE_SIZE + 8];
 
+    snprintf(data, sizeof data, "%s/data", server->folder);
     while (!is_ready(data, server->pid)) {
         if (pg_server_check(server, err) < 0)
             return -1;
@@ -315,18 +363,18 @@ static int await_ready(struct pg_server *server, const char *data, struct err *e
     return 0;
 }
 
-static int start_postmaster(struct pg_server *server, struct err *err)
+int pg_server_launch(struct pg_server *server, struct err *err)
 {
     /* shared_buffers and the rest: bench/databases.py settings. */
     static const char *const settings[] = {
         "listen_addresses=",     "synchronous_commit=off",  "full_page_writes=off",
         "wal_level=minimal",     "max_wal_senders=0",       "autovacuum=off",
-        "shared_buffers=32MB",   "max_wal_size=256MB",      "checkpoint_timeout=1h",
+        "checkpoint_timeout=1h",
         "wal_init_zero=off",     "wal_recycle=off",         "dynamic_shared_memory_type=mmap",
         "logging_collector=off", "log_destination=stderr",  "unix_socket_permissions=0700",
         "lc_messages=C",         "bgwriter_lru_maxpages=0", "max_logical_replication_workers=0",
     };
-    char program[PLACE_SIZE + 32], data[PLACE_SIZE + 8], sockets[PLACE_SIZE + 8], connections[64];
+    char program[PLACE_SIZE + 32], data[PLACE_SIZE + 8], sockets[PLACE_SIZE + 8], connections[64], kept[64];
     char *argv[ARGS_MAX] = {program, "-D", data, "-k", sockets, "-F", "-p", "5432"};
     size_t n = 8;
     int code;
@@ -338,8 +386,12 @@ static int start_postmaster(struct pg_server *server, struct err *err)
     for (size_t i = 0; i < HS_COUNT(settings); i++)
         add_setting(argv, &n, settings[i]);
     add_setting(argv, &n, connections);
+    add_setting(argv, &n, server->is_copy ? "shared_buffers=16MB" : "shared_buffers=32MB");
+    add_setting(argv, &n, server->is_copy ? "max_wal_size=32MB" : "max_wal_size=256MB");
     /* What a worker's reset reads (pg_watch.h) outlives a checkpoint, of which each new clone makes two. */
-    add_setting(argv, &n, server->program.major >= 13 ? "wal_keep_size=128MB" : "wal_keep_segments=128");
+    snprintf(kept, sizeof kept, server->program.major >= 13 ? "wal_keep_size=%dMB" : "wal_keep_segments=%d",
+             server->is_copy ? 32 : 128);
+    add_setting(argv, &n, kept);
     if (server->program.major >= 18)
         add_setting(argv, &n, "io_method=sync"); /* no worker processes that read ahead in what is in memory */
     if (server->program.major >= 18 && copy_shares_blocks(server->folder))
@@ -349,21 +401,16 @@ static int start_postmaster(struct pg_server *server, struct err *err)
         server->pid = 0;
         return err_sys(err, -code, "cannot run '%s'", program);
     }
-    return await_ready(server, data, err);
+    trace_event("db_server", TRACE_I64("server_pid", server->pid), TRACE_I64("major", server->program.major));
+    return 0;
 }
 
 int pg_server_start(struct pg_server *server, const struct pg_server_options *options, struct err *err)
 {
-    char data[PLACE_SIZE + 8];
+    bool has;
 
-    snprintf(data, sizeof data, "%s/data", server->folder);
-    if (provide_cluster(server, options, data, err) < 0)
-        return -1;
-    trace_event("db_cluster", TRACE_TEXT("data", data));
-    if (start_postmaster(server, err) < 0)
-        return -1;
-    trace_event("db_server", TRACE_I64("server_pid", server->pid), TRACE_I64("major", server->program.major));
-    return 0;
+    return pg_server_provide(server, options, &has, err) < 0 || pg_server_launch(server, err) < 0 ? -1
+           : pg_server_await(server, err);
 }
 
 int pg_server_check(struct pg_server *server, struct err *err)
@@ -417,6 +464,7 @@ void pg_server_forget(struct pg_server *server)
     snprintf(data, sizeof data, "%s/data", server->folder);
     place_end_server(data);
     copy_remove(data);
+    server->has_data = false;
 }
 
 /* The cache may lie on a slow disk: nobody waits for that. */
@@ -437,7 +485,7 @@ static void keep_in_background(struct pg_server *server, const char *name, const
     server->savers[server->n_savers++] = pid;
 }
 
-int pg_server_save(struct pg_server *server, const char *key, struct err *err)
+int pg_server_save(struct pg_server *server, const char *key, bool again, struct err *err)
 {
     const struct copy_owner owner = {geteuid(), getegid()};
     char data[PLACE_SIZE + 8];
@@ -450,11 +498,11 @@ int pg_server_save(struct pg_server *server, const char *key, struct err *err)
     /* Its own: an earlier copy may still be on its way to the cache. */
     snprintf(copy, sizeof copy, "%s/copy-%zu", server->folder, server->n_savers);
     with_template(server, key, name);
-    if (copy_tree(data, copy, &owner) == 0)
+    if (key[0] && !pg_has_tablespaces(data) && copy_tree(data, copy, &owner) == 0)
         keep_in_background(server, name, copy);
     else
         copy_remove(copy); /* no room for it: the next run builds the template again */
-    return start_postmaster(server, err);
+    return !again ? 0 : pg_server_launch(server, err) < 0 ? -1 : pg_server_await(server, err);
 }
 
 void pg_server_close(struct pg_server *server)
@@ -489,5 +537,6 @@ void pg_server_saved(struct pg_server *server)
 
 void pg_server_conninfo(const struct pg_server *server, char *text, size_t size)
 {
-    snprintf(text, size, "host=%s/s port=5432 user=postgres dbname=postgres", server->folder);
+    snprintf(text, size, "host=%s/s port=5432 user=postgres dbname=postgres application_name=hasten",
+             server->folder);
 }

@@ -18,9 +18,9 @@
  */
 static const char session_sql[] =
     "SET synchronous_commit = on; SET client_min_messages = error; SET application_name = 'hasten'; "
-    "PREPARE hasten_settle(pg_lsn, oid) AS SELECT (SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM "
-    "pg_catalog.pg_stat_get_activity(NULL) a WHERE datid = $2 AND pid <> pg_catalog.pg_backend_pid() AND (state IS "
-    "DISTINCT FROM 'idle' OR EXISTS (SELECT 1 FROM pg_catalog.pg_lock_status() l WHERE l.pid = a.pid AND locktype = "
+    "PREPARE hasten_settle(pg_lsn, oid, bool) AS SELECT (SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM "
+    "pg_catalog.pg_stat_get_activity(NULL) a WHERE (datid = $2 OR ($3 AND datid <> 0 AND application_name <> 'hasten')) AND "
+    "pid <> pg_catalog.pg_backend_pid() AND (state IS DISTINCT FROM 'idle' OR EXISTS (SELECT 1 FROM pg_catalog.pg_lock_status() l WHERE l.pid = a.pid AND locktype = "
     "'advisory'))), CASE WHEN pg_catalog.pg_current_wal_insert_lsn() <> $1 THEN "
     "pg_catalog.pg_logical_emit_message(true, 'hasten', '') END";
 
@@ -49,18 +49,23 @@ static struct pg_relations *relations_of(struct pg *pg, const char *key)
 
 /* ---- the beginning */
 
-/* Where the log lies and how: the same for all databases. */
-static int look_at_log(struct pg *pg, struct pg_conn *conn, struct err *err)
+int pg_log_source(struct pg *pg, struct pg_conn *conn, struct wal_source *source, char folder[PLACE_SIZE + 16],
+                  struct err *err)
 {
+    struct pg_watching *all = &pg->watching; /* the same for all databases */
     struct str row = STR_INIT;
-    const int code = pq_run(conn,
-                            "SELECT setting, timeline_id FROM pg_catalog.pg_settings, "
-                            "pg_catalog.pg_control_checkpoint() WHERE name = 'wal_segment_size'",
-                            &row, err);
+    int code = 0;
 
-    if (code == 0)
-        sscanf(str_text(&row), "%u\t%u", &pg->watching.segment_bytes, &pg->watching.timeline);
+    if (!all->segment_bytes)
+        code = pq_run(conn,
+                      "SELECT setting, timeline_id FROM pg_catalog.pg_settings, "
+                      "pg_catalog.pg_control_checkpoint() WHERE name = 'wal_segment_size'",
+                      &row, err);
+    if (code == 0 && row.len)
+        sscanf(str_text(&row), "%u\t%u", &all->segment_bytes, &all->timeline);
     str_release(&row);
+    snprintf(folder, PLACE_SIZE + 16, "%s/data/pg_wal", pg->server.folder);
+    *source = (struct wal_source){folder, pg->version / 10000, all->segment_bytes, all->timeline, pg->options.alone};
     return code;
 }
 
@@ -71,8 +76,6 @@ static int look_at_relations(struct pg *pg, const struct pg_watch *w, struct err
 
     if (pg->options.url || relations_of(pg, w->key))
         return 0;
-    if (!all->segment_bytes && look_at_log(pg, w->conn, err) < 0)
-        return -1;
     snprintf(relations.key, sizeof relations.key, "%s", w->key);
     if (pg_relations_read(w->conn, &relations, err) < 0)
         return -1;
@@ -166,14 +169,15 @@ void pg_watch_release(struct pg *pg)
 /* ---- what has happened */
 
 /* Ends who is in the middle of something. *to: up to where the log is written then; 0 when nobody has added to it. */
-static int settle(struct pg_watch *w, uint64_t *to, struct err *err)
+static int settle(const struct pg *pg, struct pg_watch *w, uint64_t *to, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = 1000000};
     struct str sql = STR_INIT;
     struct str row = STR_INIT;
     int code = 0;
 
-    str_addf(&sql, "EXECUTE hasten_settle('%X/%X', %u)", (unsigned)(w->from >> 32), (unsigned)w->from, w->oid);
+    str_addf(&sql, "EXECUTE hasten_settle('%X/%X', %u, %s)", (unsigned)(w->from >> 32), (unsigned)w->from, w->oid,
+             pg->options.alone ? "true" : "false");
     for (int round = 0; code == 0; round++) {
         str_reset(&row);
         code = pq_run(w->conn, str_text(&sql), &row, err);
@@ -227,8 +231,8 @@ static bool plan_unlogged(struct plan *plan, const struct pg_relations *all)
     return can;
 }
 
-static bool make_plan(struct plan *plan, const struct pg_relations *all, const struct wal_touches *touches,
-                      struct str *what)
+static bool make_plan(struct plan *plan, const struct pg_watch *w, const struct pg_relations *all,
+                      const struct wal_touches *touches, struct str *what)
 {
     if (touches->remapped)
         return false;
@@ -236,8 +240,8 @@ static bool make_plan(struct plan *plan, const struct pg_relations *all, const s
         const struct wal_touch *touch = &touches->items[i];
         const struct pg_relation *relation;
 
-        if (!touch->database) {
-            plan->shared = true;
+        if (touch->database != w->oid) { /* of other databases pg_alone_judge has had its say */
+            plan->shared |= !touch->database;
             continue;
         }
         relation = pg_relations_find(all, touch->filenode);
@@ -286,19 +290,25 @@ static int carry_out(struct pg_watch *w, const struct plan *plan, struct err *er
 static bool put_back(struct pg *pg, struct pg_watch *w, uint64_t to, struct str *what)
 {
     char folder[PLACE_SIZE + 16];
-    const struct wal_source source = {folder, pg->version / 10000, pg->watching.segment_bytes, pg->watching.timeline};
+    struct wal_source source;
     const struct pg_relations *all = relations_of(pg, w->key);
     struct wal_touches touches;
     struct plan plan = {.shared = false};
     struct err err;
     bool done;
 
-    snprintf(folder, sizeof folder, "%s/data/pg_wal", pg->server.folder);
-    if (pg->options.url || !all || wal_read(&source, w->from, to, w->oid, &touches, &err) < 0) {
+    if (pg->options.url || !all || pg_log_source(pg, w->conn, &source, folder, &err) < 0 ||
+        wal_read(&source, w->from, to, w->oid, &touches, &err) < 0) {
         add_name(what, "what cannot be told");
+        pg->alone.spoilt = pg->options.alone;
         return false;
     }
-    done = make_plan(&plan, all, &touches, what) && (!plan.sql.len || pg->options.in_place) &&
+    if (pg->options.alone && pg_alone_judge(pg, &touches, w->oid)) {
+        add_name(what, "the server");
+        wal_touches_release(&touches);
+        return false;
+    }
+    done = make_plan(&plan, w, all, &touches, what) && (!plan.sql.len || pg->options.in_place) &&
            carry_out(w, &plan, &err) == 0;
     wal_touches_release(&touches);
     str_release(&plan.sql);
@@ -312,8 +322,14 @@ int pg_watch_clean(struct pg *pg, const char *name, struct str *what)
     struct err err;
     uint64_t to;
 
-    if (!w || !w->conn || settle(w, &to, &err) < 0)
+    if (!w || !w->conn || settle(pg, w, &to, &err) < 0) {
+        pg->alone.spoilt = pg->options.alone;
         return 1;
+    }
+    if (!to && pg->options.alone && pg_alone_judge_files(pg)) {
+        add_name(what, "the server");
+        return 1;
+    }
     if (!to)
         return 0;
     return put_back(pg, w, to, what) ? 0 : 1;

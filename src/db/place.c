@@ -86,7 +86,7 @@ static int signal_all_in(const char *data, int signal)
 
     while (dir && (e = readdir(dir))) {
         char path[64];
-        char where[PLACE_SIZE + 32];
+        char where[PLACE_SIZE + 320];
         const int pid = atoi(e->d_name);
         ssize_t size;
 
@@ -108,7 +108,7 @@ static int signal_all_in(const char *data, int signal)
 void place_end_server(const char *data)
 {
     const struct timespec nap = {.tv_nsec = 5000000};
-    char path[PLACE_SIZE + 32];
+    char path[PLACE_SIZE + 320];
 
     snprintf(path, sizeof path, "%s/postmaster.pid", data);
     if (access(path, F_OK) < 0)
@@ -117,15 +117,30 @@ void place_end_server(const char *data)
         nanosleep(&nap, NULL);
 }
 
+/* The server of a folder, and those of their own in folders of it. */
+static void end_servers(const char *path)
+{
+    char data[PLACE_SIZE + 280];
+    struct dirent *e;
+    DIR *dir = opendir(path);
+
+    snprintf(data, sizeof data, "%.250s/data", path);
+    place_end_server(data);
+    while (dir && (e = readdir(dir)))
+        if (!strncmp(e->d_name, PLACE_COPY, strlen(PLACE_COPY))) {
+            snprintf(data, sizeof data, "%.250s/%s/data", path, e->d_name);
+            place_end_server(data);
+        }
+    if (dir)
+        closedir(dir);
+}
+
 static void clear_place(char *path)
 {
-    char data[PLACE_SIZE + 16];
-
     path[strcspn(path, "\n")] = '\0';
     if (path[0] != '/' || !strstr(path, "/hasten-"))
         return;
-    snprintf(data, sizeof data, "%.250s/data", path);
-    place_end_server(data);
+    end_servers(path);
     copy_remove(path);
 }
 

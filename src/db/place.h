@@ -17,6 +17,7 @@
 #include "base/err.h"
 
 #define PLACE_SIZE 256
+#define PLACE_COPY "w-" /* how the folders begin that are a server's of their own, in the folder of another */
 
 struct place {
     char folder[PLACE_SIZE];

@@ -22,7 +22,7 @@ enum { RM_XLOG = 0, RM_XACT = 1, RM_RELMAP = 7, RM_HEAP2 = 9, RM_HEAP = 10, RM_S
 enum { RM_CUSTOM = 128 };
 
 enum { XLOG_SWITCH = 0x40, XLOG_FPI = 0xb0 };
-enum { XACT_ABORT = 0x20, XACT_ABORT_PREPARED = 0x40, XACT_HAS_INFO = 0x80, XINFO_DBINFO = 1, XINFO_SUBXACTS = 2 };
+enum { XACT_COMMIT = 0, XACT_COMMIT_PREPARED = 0x30, XACT_ABORT = 0x20, XACT_ABORT_PREPARED = 0x40, XACT_HAS_INFO = 0x80, XINFO_DBINFO = 1, XINFO_SUBXACTS = 2 };
 enum { HEAP2_MULTI_INSERT = 0x50, HEAP_LOCK = 0x60, HEAP_INPLACE = 0x70, OPERATION = 0x70 };
 
 enum { BLOCK_MOST = 32, BLOCK_XID = 252, BLOCK_ORIGIN = 253, DATA_LONG = 254, DATA_SHORT = 255 };
@@ -45,8 +45,9 @@ struct record {
     const unsigned char *data; /* after the header; bytes - RECORD_HEADER */
 };
 
+/* Transactions that have ended, each with its subtransactions behind it and a zero behind them. */
 struct list {
-    uint32_t *xids; /* owned, n: rolled back */
+    uint32_t *xids; /* owned, n */
     size_t n;
 };
 
@@ -246,7 +247,8 @@ static int read_block(const struct record *record, int major, size_t *at, size_t
 }
 
 /* The references to blocks come first; "following" is what they announce. */
-static int read_blocks(const struct record *record, int major, uint32_t database, struct wal_touches *touches)
+static int read_blocks(const struct record *record, const struct wal_source *source, uint32_t database,
+                       struct wal_touches *touches)
 {
     const size_t n = record->bytes - RECORD_HEADER;
     const uint32_t xid = is_for_good(record) ? 0 : record->xid;
@@ -264,9 +266,9 @@ static int read_blocks(const struct record *record, int major, uint32_t database
             at += id == BLOCK_XID ? 5 : 3;
             continue;
         }
-        if (id > BLOCK_MOST || (fork = read_block(record, major, &at, &following, relation, &block)) < 0)
+        if (id > BLOCK_MOST || (fork = read_block(record, source->major, &at, &following, relation, &block)) < 0)
             return -1;
-        if (fork == 0 && (relation[1] == database || relation[1] == 0))
+        if (fork == 0 && (relation[1] == database || relation[1] == 0 || source->everywhere))
             add_touch(touches, &(struct wal_touch){relation[1], relation[2], xid, block});
     }
     return 0;
@@ -287,46 +289,47 @@ static const unsigned char *own_data(const struct record *record, size_t *n)
 
 static void add_xid(struct list *list, uint32_t xid)
 {
-    if (!xid)
-        return;
     if ((list->n & (list->n - 1)) == 0)
         list->xids = hs_realloc(list->xids, (list->n ? list->n * 2 : 1) * sizeof *list->xids);
     list->xids[list->n++] = xid;
 }
 
-/* xl_xact_abort: time, which of the following there are, database, subtransactions. */
-static void read_abort(const struct record *record, struct list *aborted)
+/* xl_xact_commit, xl_xact_abort: time, which of the following there are, database, subtransactions. */
+static void read_end(const struct record *record, struct list *ended)
 {
     size_t n;
     const unsigned char *data = own_data(record, &n);
     size_t at = 8;
-    uint32_t what;
+    uint32_t what = record->info & XACT_HAS_INFO && n >= at + 4 ? u32(data + at) : 0;
 
-    add_xid(aborted, record->xid);
-    if (!(record->info & XACT_HAS_INFO) || n < at + 4)
+    if (!record->xid)
         return;
-    what = u32(data + at);
+    add_xid(ended, record->xid);
     at += what & XINFO_DBINFO ? 12 : 4;
-    if (!(what & XINFO_SUBXACTS) || n < at + 4)
-        return;
-    for (uint32_t i = 0, count = u32(data + at); i < count && at + 8 + 4 * (size_t)i <= n; i++)
-        add_xid(aborted, u32(data + at + 4 + 4 * (size_t)i));
+    if (what & XINFO_SUBXACTS && n >= at + 4)
+        for (uint32_t i = 0, count = u32(data + at); i < count && at + 8 + 4 * (size_t)i <= n; i++)
+            add_xid(ended, u32(data + at + 4 + 4 * (size_t)i));
+    add_xid(ended, 0);
 }
 
-static int read_record(const struct record *record, int major, uint32_t database, struct wal_touches *touches,
-                       struct list *aborted)
+static int read_record(const struct record *record, const struct wal_source *source, uint32_t database,
+                       struct wal_touches *touches, struct list *aborted, struct list *committed)
 {
     const uint8_t operation = record->info & OPERATION;
     size_t n;
 
     if (record->kind == RM_XACT && (operation == XACT_ABORT || operation == XACT_ABORT_PREPARED))
-        read_abort(record, aborted);
+        read_end(record, aborted);
+    if (record->kind == RM_XACT && (operation == XACT_COMMIT || operation == XACT_COMMIT_PREPARED))
+        read_end(record, committed);
     if (record->kind == RM_RELMAP) {
         const unsigned char *data = own_data(record, &n);
 
         touches->remapped |= n >= 4 && u32(data) == database;
+        if (n >= 4 && u32(data) && u32(data) != database && source->everywhere)
+            add_touch(touches, &(struct wal_touch){u32(data), 0, 0, 0});
     }
-    return changes_content(record) ? read_blocks(record, major, database, touches) : 0;
+    return changes_content(record) ? read_blocks(record, source, database, touches) : 0;
 }
 
 /* ---- the whole */
@@ -347,6 +350,26 @@ static int by_relation(const void *a, const void *b)
     if (x->database != y->database)
         return x->database < y->database ? -1 : 1;
     return (x->filenode > y->filenode) - (x->filenode < y->filenode);
+}
+
+static bool has_silent(const struct wal_touches *touches, const struct list *committed)
+{
+    struct list touching = {0};
+    bool touched = false, silent = false;
+
+    for (size_t i = 0; i < touches->n; i++)
+        if (touches->items[i].xid)
+            add_xid(&touching, touches->items[i].xid);
+    if (touching.n)
+        qsort(touching.xids, touching.n, sizeof *touching.xids, by_number);
+    for (size_t i = 0; i < committed->n && !silent; i++) {
+        const uint32_t *xid = &committed->xids[i];
+
+        silent = !*xid && !touched;
+        touched = *xid && (touched || (touching.n && bsearch(xid, touching.xids, touching.n, sizeof *xid, by_number)));
+    }
+    free(touching.xids);
+    return silent;
 }
 
 /* Without what was rolled back, and once for each relation. */
@@ -378,21 +401,24 @@ int wal_read(const struct wal_source *source, uint64_t from, uint64_t to, uint32
 {
     struct reader r = {.source = source, .at = from, .err = err};
     struct list aborted = {0};
+    struct list committed = {0};
     struct record record;
     int code;
 
     *touches = (struct wal_touches){0};
     r.record = hs_alloc(r.cap = RECORD_USUAL);
     while ((code = next_record(&r, to, &record)) == 1)
-        if (read_record(&record, source->major, database, touches, &aborted) < 0) {
+        if (read_record(&record, source, database, touches, &aborted, &committed) < 0) {
             code = err_set(err, "the write-ahead log has a record at %llx that is not understood",
                            (unsigned long long)r.previous);
             break;
         }
+    touches->silent = source->everywhere && has_silent(touches, &committed);
     settle(touches, &aborted);
     unmap(&r);
     free(r.record);
     free(aborted.xids);
+    free(committed.xids);
     if (code < 0)
         wal_touches_release(touches);
     return code;

@@ -101,20 +101,37 @@ static int copy_link(const char *from, const char *to)
     return symlink(target, to) < 0 ? -errno : 0;
 }
 
-static int copy_any(const char *from, const char *to, const struct copy_owner *owner)
+/* What is copied, and how. */
+struct copying {
+    const struct copy_owner *owner;
+    enum copy_choice (*choose)(void *arg, const char *path); /* NULL: copies of all */
+    void *arg;
+    size_t root; /* length of the path at which it began */
+};
+
+static int copy_folder(const struct copying *c, const char *from, const char *to, bool linked);
+
+static int copy_any(const struct copying *c, const char *from, const char *to, bool linked)
 {
+    const enum copy_choice choice = linked      ? COPY_LINK
+                                    : c->choose ? c->choose(c->arg, from + c->root + 1)
+                                                : COPY_IT;
     struct stat st;
 
+    if (choice == COPY_LEAVE)
+        return 0;
     if (lstat(from, &st) < 0)
         return -errno;
     if (S_ISDIR(st.st_mode))
-        return copy_tree(from, to, owner);
+        return copy_folder(c, from, to, choice == COPY_LINK);
     if (S_ISLNK(st.st_mode))
         return copy_link(from, to);
-    return S_ISREG(st.st_mode) ? copy_file(from, to, owner) : 0; /* sockets and pipes belong to who made them */
+    if (!S_ISREG(st.st_mode))
+        return 0; /* sockets and pipes belong to who made them */
+    return choice == COPY_LINK && link(from, to) == 0 ? 0 : copy_file(from, to, c->owner);
 }
 
-static int copy_entries(DIR *dir, const char *from, const char *to, const struct copy_owner *owner)
+static int copy_entries(const struct copying *c, DIR *dir, const char *from, const char *to, bool linked)
 {
     struct dirent *e;
 
@@ -128,14 +145,15 @@ static int copy_entries(DIR *dir, const char *from, const char *to, const struct
         if ((size_t)snprintf(source, sizeof source, "%s/%s", from, e->d_name) >= sizeof source ||
             (size_t)snprintf(target, sizeof target, "%s/%s", to, e->d_name) >= sizeof target)
             return -ENAMETOOLONG;
-        if ((code = copy_any(source, target, owner)) < 0)
+        if ((code = copy_any(c, source, target, linked)) < 0)
             return code;
     }
     return 0;
 }
 
-int copy_tree(const char *from, const char *to, const struct copy_owner *owner)
+static int copy_folder(const struct copying *c, const char *from, const char *to, bool linked)
 {
+    const struct copy_owner *owner = c->owner;
     struct stat st;
     DIR *dir = opendir(from);
     int code = 0;
@@ -145,12 +163,25 @@ int copy_tree(const char *from, const char *to, const struct copy_owner *owner)
     if (fstat(dirfd(dir), &st) < 0 || mkdir(to, 0700) < 0)
         code = -errno;
     if (code == 0)
-        code = copy_entries(dir, from, to, owner);
+        code = copy_entries(c, dir, from, to, linked);
     closedir(dir);
     if (code == 0 && (chmod(to, st.st_mode & 07777) < 0 ||
                       (owner && owner->user != (uid_t)-1 && chown(to, owner->user, owner->group) < 0)))
         code = -errno;
     return code;
+}
+
+int copy_tree(const char *from, const char *to, const struct copy_owner *owner)
+{
+    return copy_tree_chosen(from, to, owner, NULL, NULL);
+}
+
+int copy_tree_chosen(const char *from, const char *to, const struct copy_owner *owner,
+                     enum copy_choice (*choose)(void *arg, const char *path), void *arg)
+{
+    const struct copying c = {.owner = owner, .choose = choose, .arg = arg, .root = strlen(from)};
+
+    return copy_folder(&c, from, to, false);
 }
 
 static _Thread_local int first_failure;

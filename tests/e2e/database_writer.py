@@ -1,7 +1,7 @@
-"""Writes projects with a database, at any size: Django's, and one of SQLAlchemy and Alembic, with suites of theirs.
+"""Writes projects with a database, at any size: of Django, of SQLAlchemy and Alembic, of pytest-postgresql.
 
 The suites are xdist's usual ones and know nothing of hasten. Where they connect to is in DB_URL, a PostgreSQL URL; it
-is SQLite without it.
+is SQLite without it. pytest-postgresql's is told by DB_HOST.
 """
 
 from __future__ import annotations
@@ -266,6 +266,78 @@ def write_alembic(folder: Path, tables: int, migrations: int, files: int = 4, ro
                 for n in range(1, migrations + 1)
             },
             **{f"test_{n}.py": ALEMBIC_TESTS.format(number=n, **numbers) for n in range(files)},
+        },
+    )
+
+
+LOADED_CONFTEST = """
+    import os
+    import pathlib
+
+    from loader import migrate
+    from pytest_postgresql import factories
+
+    HERE = pathlib.Path(__file__).parent
+    given = factories.postgresql_noproc(
+        host=os.environ["DB_HOST"], port=5432, user="postgres", load=[HERE / "schema.sql", migrate]
+    )
+    client = factories.postgresql("given")
+"""
+
+LOADED_LOADER = """
+    import pathlib
+
+    import psycopg
+
+
+    def migrate(host, port, user, dbname, password, **kwargs):
+        with psycopg.connect(host=host, port=port, user=user, dbname=dbname, password=password) as connection:
+            for path in sorted(pathlib.Path(__file__).parent.glob("migrations/*.sql")):
+                connection.execute(path.read_text())
+                connection.commit()
+"""
+
+LOADED_TESTS = """
+    import pytest
+
+
+    def rows(client, sql):
+        with client.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.fetchall()
+
+
+    def test_migrated_{number}(client):
+        sql = "SELECT count(*) FROM pg_class WHERE relkind = 'r' AND relname ~ '^t[0-9]'"
+        assert rows(client, sql) == [({tables},)]
+        assert rows(client, "SELECT name FROM t0") == [("seed",)]
+
+
+    @pytest.mark.parametrize("round", range({rounds}))
+    def test_rows_{number}(client, round):
+        with client.cursor() as cursor:
+            cursor.execute("INSERT INTO t0(name) VALUES ('row')")
+            cursor.execute("DROP TABLE t1 CASCADE")
+        client.commit()
+        assert rows(client, "SELECT id, name FROM t0 ORDER BY id") == [(1, "seed"), (2, "row")]
+"""
+
+
+def write_pytest_postgresql(folder: Path, tables: int, migrations: int, files: int = 4, rounds: int = 3) -> None:
+    """{files} test files with {rounds} + 1 tests each; every test has a database. DB_HOST: the server's socket folder."""
+    schema = "".join(f"CREATE TABLE t{n}(id serial PRIMARY KEY, name text, size int);\n" for n in range(tables))
+    numbers = {"tables": tables, "rounds": rounds}
+    steps = {n: f"ALTER TABLE t{n % tables} ADD COLUMN c{n} text;\n" for n in range(tables + 1, migrations)}
+    steps[migrations] = "INSERT INTO t0(name) VALUES ('seed');\n"
+    write(
+        folder,
+        {
+            "pytest.ini": "[pytest]\npythonpath = .\n",
+            "conftest.py": LOADED_CONFTEST,
+            "loader.py": LOADED_LOADER,
+            "schema.sql": schema,
+            **{f"migrations/{n:04}.sql": text for n, text in steps.items()},
+            **{f"test_{n}.py": LOADED_TESTS.format(number=n, **numbers) for n in range(files)},
         },
     )
 

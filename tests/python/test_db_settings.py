@@ -30,6 +30,8 @@ def key(folder: Path, text: str) -> str:
         ("postgres = { version = 'new' }", "'version' is not known or has a value of the wrong type"),
         ("keep = { days = -1 }", "keep: a table of days and megabytes, each a number"),
         ("postgres = { reset = 'always' }", "postgres: reset is one of exact, rollback, clone"),
+        ("servers = 'many'", "servers: 'many' is none of worker, run"),
+        ("servers = 'worker'\nurl = 'postgresql://x/'", "with a url there is one server for all workers"),
         ("sqlite = 'app.db'", "sqlite: '' is not known or has a value of the wrong type"),
     ],
 )

@@ -202,6 +202,50 @@ static void test_a_copied_tree_is_the_same_tree(void **state)
     assert_int_equal(copy_remove(to), 0);
 }
 
+static enum copy_choice by_name(void *arg, const char *path)
+{
+    (void)arg;
+    return !strcmp(path, "deep/closed") ? COPY_LINK : !strcmp(path, "deep/left") ? COPY_LEAVE : COPY_IT;
+}
+
+static void write_file(const char *name)
+{
+    char path[320];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/from/%s", folder, name);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    fputs("text", f);
+    fclose(f);
+}
+
+static void test_of_a_tree_some_is_copied_some_is_linked_and_some_is_left(void **state)
+{
+    static const char *const folders[] = {"from", "from/deep", "from/deep/closed", "from/deep/closed/below"};
+    static const struct {
+        const char *name;
+        nlink_t links; /* 0: it is not there */
+    } files[] = {{"deep/file", 1}, {"deep/closed/file", 2}, {"deep/closed/below/file", 2}, {"deep/left", 0}};
+    char from[256], to[256], path[320];
+    struct stat st;
+
+    (void)state;
+    for (size_t i = 0; i < HS_COUNT(folders); i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, folders[i]);
+        assert_int_equal(mkdir(path, 0700), 0);
+    }
+    for (size_t i = 0; i < HS_COUNT(files); i++)
+        write_file(files[i].name);
+    snprintf(from, sizeof from, "%s/from", folder);
+    snprintf(to, sizeof to, "%s/to", folder);
+    assert_int_equal(copy_tree_chosen(from, to, NULL, by_name, NULL), 0);
+    for (size_t i = 0; i < HS_COUNT(files); i++) {
+        snprintf(path, sizeof path, "%s/%s", to, files[i].name);
+        assert_int_equal(stat(path, &st) == 0 ? st.st_nlink : 0, files[i].links);
+    }
+}
+
 static int die_with_a_place(void *arg)
 {
     struct place own = {.lock_fd = -1};
@@ -290,6 +334,8 @@ int main(void)
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_wrong_sql_is_said_and_leaves_no_template, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_a_copied_tree_is_the_same_tree, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_of_a_tree_some_is_copied_some_is_linked_and_some_is_left, make_folder,
+                                        remove_folder),
         cmocka_unit_test_setup_teardown(test_what_a_dead_keeper_left_is_cleared_away_and_nothing_else, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_data_in_memory_are_found_without_their_runs_folder, make_folder,

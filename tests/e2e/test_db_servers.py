@@ -1,0 +1,268 @@
+"""A PostgreSQL server for each worker: nothing that a test can write is seen by another worker or by the next test."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from conftest import find_program
+from database_rounds import N_TABLES, ROWS, SCHEMA, SCHEMAS, SESSIONS, content, differences
+from servers import HAS_POSTGRES, ask
+
+psycopg = pytest.importorskip("psycopg")
+pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
+
+ROUNDS = int(os.environ.get("HASTEN_DB_ROUNDS", "12"))
+TWO = f"""{SCHEMA}
+CREATE ROLE reader;
+CREATE DATABASE second;
+\\connect second
+{SCHEMA}
+"""
+# Of a server. Names are the same in all workers; {worker} is what must not be seen in another. ";; " parts statements.
+SERVERS = (
+    "CREATE ROLE r{n} LOGIN PASSWORD '{worker}'", "CREATE ROLE only_{worker}", "GRANT reader TO pg_monitor",
+    "ALTER ROLE postgres SET work_mem = '9MB'", "ALTER ROLE ALL SET statement_timeout = '1h'", "DROP ROLE reader",
+    "ALTER ROLE reader SET application_name = '{worker}'", "COMMENT ON ROLE reader IS '{worker}'",
+    "CREATE DATABASE made", "CREATE DATABASE made_{n} TEMPLATE template0", "ALTER DATABASE postgres SET work_mem = '8MB'",
+    "COMMENT ON DATABASE postgres IS '{worker}'", "DROP DATABASE second WITH (FORCE)",
+    "ALTER DATABASE second CONNECTION LIMIT 3", "ALTER SYSTEM SET work_mem = '6MB';; SELECT pg_reload_conf()",
+    "ALTER SYSTEM SET application_name = '{worker}'", "CREATE ROLE owner{n};; ALTER TABLE t{n} OWNER TO owner{n}",
+    "GRANT SELECT ON t{n} TO reader", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader",
+    "CREATE TABLESPACE space{n} LOCATION '{folder}'", "SELECT pg_replication_origin_create('{worker}')",
+    "SET allow_in_place_tablespaces = true;; CREATE TABLESPACE inside LOCATION '';; ALTER TABLE t{n} SET TABLESPACE inside",
+    "CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)",
+    "GRANT SET ON PARAMETER work_mem TO reader", "ALTER ROLE postgres NOLOGIN", "GRANT CONNECT ON DATABASE second TO reader",
+)  # fmt: skip
+# Of a server, too, but nothing is left of them.
+PASSING = (
+    "CREATE ROLE gone;; GRANT gone TO reader;; DROP ROLE gone", "BEGIN;; CREATE ROLE undone;; ROLLBACK",
+    "CREATE DATABASE gone;; DROP DATABASE gone", "BEGIN;; ALTER ROLE reader SUPERUSER;; ROLLBACK",
+)  # fmt: skip
+SHARED = """
+    SELECT (SELECT string_agg(concat(rolname, rolsuper, rolcanlogin, rolpassword), ',' ORDER BY oid) FROM pg_authid),
+        (SELECT count(*) FROM pg_auth_members), (SELECT string_agg(spcname, ',' ORDER BY oid) FROM pg_tablespace),
+        (SELECT string_agg(concat(datname, datacl, datconnlimit, shobj_description(oid, 'pg_database')), ',' ORDER BY datname)
+            FROM pg_database WHERE datname !~ '^hasten_.*_(pool|old)[0-9]+$'),
+        (SELECT string_agg(concat(setdatabase, setrole, setconfig), ',' ORDER BY 1) FROM pg_db_role_setting),
+        (SELECT string_agg(description, ',' ORDER BY description) FROM pg_shdescription WHERE description !~ '^template of'),
+        (SELECT count(*) FROM pg_subscription), (SELECT count(*) FROM pg_replication_origin),
+        (SELECT string_agg(concat(name, setting), ',') FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'),
+        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> ALL (SELECT pid FROM pg_stat_activity WHERE
+            application_name = 'hasten'))
+"""
+
+
+def other(url: str, database: str) -> str:
+    head, _, query = url.partition("?")
+    return f"{head.rpartition('/')[0]}/{database}?{query}"
+
+
+@pytest.fixture
+def keeper(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Any]:
+    """keeper(*arguments) -> ask(verb, worker="gw0", pid=1) of one with a server for each worker: what follows "ok "."""
+    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache")}
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*args: str) -> Any:
+        held = subprocess.Popen(["sleep", "3600"], text=True)
+        command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--workers", "2", "--postgres",
+                   "--postgres-each", *args]  # fmt: skip
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+        started.extend((held, process))
+        assert process.stdout is not None
+        facts = dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
+
+        def say(verb: str, worker: str = "gw0", pid: int = 1) -> str:
+            answer = ask(facts["control"], f"{verb} postgres {worker} {pid}")
+            assert answer.startswith("ok"), answer
+            return answer[3:]
+
+        say.facts = facts  # type: ignore[attr-defined]
+        return say
+
+    yield start
+    for process in reversed(started):
+        process.terminate()
+    for process in started:
+        process.wait(60)
+        if process.stdout:
+            process.stdout.close()
+
+
+def everything(url: str) -> list[list[Any]]:
+    """Of a worker: its two databases, those that every server has, and what belongs to no database."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        row = connection.execute(SHARED).fetchone()
+        memory = connection.execute("SHOW work_mem").fetchone()
+    connection.close()
+    assert row and memory
+    names = ("second", "postgres", "template1")
+    return [[[*row, *memory]], content(url), *(content(other(url, name)) for name in names)]
+
+
+def same(before: list[list[Any]], now: list[list[Any]]) -> list[Any]:
+    return [found for pair in zip(before, now, strict=True) if (found := differences(*pair))]
+
+
+def write_anything(url: str, worker: str, chosen: random.Random, number: int) -> list[str]:
+    """A test that stops at nothing. Returns its statements."""
+    n = chosen.randrange(1, N_TABLES)
+    own = [*chosen.choices(ROWS, k=4), *chosen.choices(SCHEMAS, k=chosen.choice((0, 0, 1)))]
+    own += [*chosen.choices(PASSING, k=1), *chosen.choices(SERVERS, k=chosen.choice((0, 0, 1, 2)))]
+    own += [f"CREATE TABLE {worker}(x int);; DROP TABLE {worker}", f"INSERT INTO log VALUES ('{worker}')"]
+    chosen.shuffle(own)
+    elsewhere = chosen.choice((None, "second", "second", "postgres", "template1"))
+    there = [*chosen.choices(ROWS, k=2), "CREATE TABLE IF NOT EXISTS left_there(x int)"] if elsewhere else []
+    there = there[: chosen.choice((0, 2, 3))]
+    sessions = chosen.choices(SESSIONS, k=chosen.choice((0, 0, 1)))
+    folder = Path(parse_qs(urlsplit(url).query)["host"][0]).parent / f"space{number}"
+    folder.mkdir()  # beside the server's data: its user can get there
+    os.chown(folder, folder.parent.stat().st_uid, folder.parent.stat().st_gid)
+    values = {"n": n, "many": chosen.choice((2, 40, 900)), "worker": worker, "folder": folder,
+              "database": url.partition("?")[0].rpartition("/")[2]}  # fmt: skip
+    for place, statements in ((url, [*own, *sessions]), (other(url, elsewhere or "second"), there)):
+        with contextlib.suppress(psycopg.Error):
+            connection = psycopg.connect(place, autocommit=True)
+            for statement in statements:
+                for part in statement.format(**values).split(";; "):
+                    with contextlib.suppress(psycopg.Error):
+                        connection.execute(part)
+                if connection.info.transaction_status and "BEGIN;; UPDATE" not in statement:
+                    connection.execute("ROLLBACK")
+            write_anything.open.append(connection)  # type: ignore[attr-defined]
+    return [*own, *sessions, elsewhere or "", *there]
+
+
+write_anything.open = []  # type: ignore[attr-defined]
+
+
+def test_whatever_a_test_writes_is_gone_before_the_next_and_never_in_another_worker(
+    tmp_path: Path, keeper: Any
+) -> None:
+    script = tmp_path / "schema.sql"
+    script.write_text(TWO)
+    say = keeper(f"--postgres-sql={script}", "--postgres-key=0123abcdef", "--postgres-reset=exact")
+    chosen = random.Random(20261121)
+    workers = ("gw0", "gw1")
+    urls = {worker: say("lease", worker) for worker in workers}
+    before = {worker: everything(urls[worker]) for worker in workers}
+    for number in range(ROUNDS):
+        done = {}
+        for worker in workers:  # both tests have begun before either ends
+            done[worker] = write_anything(urls[worker], worker, chosen, number)
+        for worker in chosen.sample(workers, 2):
+            with contextlib.suppress(psycopg.Error):  # where its login or its database is gone
+                foreign = "gw1" if worker == "gw0" else "gw0"
+                assert foreign not in repr(everything(urls[worker])), (number, done[foreign])
+            what = say("clean", worker)
+            found = same(before[worker], everything(urls[worker]))
+            assert not found, (number, worker, what, done[worker], found)
+        for connection in write_anything.open:  # type: ignore[attr-defined]
+            connection.close()
+        write_anything.open.clear()  # type: ignore[attr-defined]
+
+
+def rows(url: str, *statements: str) -> list[Any]:
+    connection = psycopg.connect(url, autocommit=True)
+    try:
+        for statement in statements:
+            cursor = connection.execute(statement)
+        return list(cursor.fetchall()) if cursor.description else []
+    finally:
+        connection.close()
+
+
+def test_what_the_set_up_makes_on_the_server_is_in_every_workers(tmp_path: Path, keeper: Any) -> None:
+    script = tmp_path / "schema.sql"
+    space = Path(tempfile.gettempdir(), f"hasten-space-{os.getpid()}")
+    script.write_text(
+        f"""CREATE ROLE someone PASSWORD 'x';
+        COPY (SELECT 1) TO PROGRAM 'mkdir -m 700 {space}';
+        CREATE TABLESPACE apart LOCATION '{space}';
+        CREATE TABLE t(who text) TABLESPACE apart;
+        INSERT INTO t VALUES ('template');
+        CREATE DATABASE second;
+        \\connect second
+        CREATE TABLE u(who text) TABLESPACE apart;
+        """
+    )
+    try:
+        say = keeper(f"--postgres-sql={script}", "--postgres-reset=exact")
+        one, two = say("lease", "gw0"), say("lease", "gw1")
+        for url in (one, two):
+            assert rows(url, "ALTER ROLE someone LOGIN", "UPDATE t SET who = 'own'", "SELECT who FROM t") == [("own",)]
+            assert rows(other(url, "second"), "INSERT INTO u VALUES ('own')", "SELECT who FROM u") == [("own",)]
+            assert rows(url, "SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY 1") == [("postgres",), ("someone",)]
+        assert say("clean") == "the server"
+        assert rows(one, "SELECT who FROM t", "SELECT who, rolcanlogin FROM t, pg_roles WHERE rolname = 'someone'") == [
+            ("template", False)
+        ]
+        assert rows(other(one, "second"), "SELECT who FROM u") == []
+        assert rows(two, "SELECT who FROM t") == [("own",)]
+    finally:
+        shutil.rmtree(space, ignore_errors=True)
+
+
+def test_one_servers_death_is_no_other_workers(tmp_path: Path, keeper: Any) -> None:
+    script = tmp_path / "schema.sql"
+    script.write_text("CREATE TABLE t(who text);")
+    say = keeper(f"--postgres-sql={script}", "--postgres-reset=exact")
+    one, two = say("lease", "gw0"), say("lease", "gw1")
+    kept = psycopg.connect(two, autocommit=True)
+    kept.execute("INSERT INTO t VALUES ('stays')")
+    ((data,),) = rows(one, "INSERT INTO t VALUES ('goes')", "SHOW data_directory")
+    os.kill(int(Path(data, "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+    say("clean")
+    assert say("starts") == "1"
+    assert rows(one, "SELECT * FROM t") == []
+    assert kept.execute("SELECT who FROM t").fetchall() == [("stays",)]
+    kept.close()
+
+
+def test_a_test_may_end_every_connection_to_its_server(tmp_path: Path, keeper: Any) -> None:
+    script = tmp_path / "schema.sql"
+    script.write_text("CREATE TABLE t(who text);")
+    say = keeper(f"--postgres-sql={script}", "--postgres-reset=exact")
+    url = say("lease")
+    for _ in range(5):
+        rows(url, "INSERT INTO t VALUES ('x')", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid <> 0 "
+             "AND pid <> pg_backend_pid()")  # fmt: skip
+        say("clean")
+        assert rows(url, "SELECT * FROM t") == []
+    assert say("starts") == "0"
+
+
+@pytest.mark.parametrize("how", ["exact", "rollback", "clone"])
+def test_two_workers_make_the_same_roles_and_databases(suite: Any, run_hasten: Any, tmp_path: Path, how: str) -> None:
+    test = """
+        import psycopg
+        import pytest
+
+
+        @pytest.mark.parametrize("n", range(6))
+        def test_makes(hasten_pg, n):
+            connection = psycopg.connect(hasten_pg.url, autocommit=True)
+            connection.execute("CREATE ROLE clerk")
+            connection.execute("CREATE DATABASE orders OWNER clerk")
+            connection.execute("ALTER ROLE postgres SET work_mem = '7MB'")
+            connection.close()
+    """
+    folder = suite({"schema.sql": "CREATE TABLE t(id serial);\n", "test_x.py": test, "test_y.py": test})
+    (folder / "pytest.ini").unlink(missing_ok=True)
+    (folder / "pyproject.toml").write_text(
+        f'[tool.hasten.db]\npostgres = {{ setup = "schema.sql", reset = "{how}" }}\n'
+    )
+    env = {"XDG_CACHE_HOME": str(tmp_path.parent / "cache")}
+    run = run_hasten(folder, "-n", "2", env=env, timeout=120)
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
