@@ -4,12 +4,12 @@
     adapters.py time  [--tables 300] [--migrations 400] [--workers 2 8] [--rounds 1] [--kinds ...] [--modes ...]
     adapters.py equal [--tables 300] [--migrations 400] [--workers 2 8] [--rounds 1] [--kinds ...] [--save]
 
-Writes projects of Django, of SQLAlchemy and Alembic, and of pytest-postgresql, and runs their suites by plain pytest, and by
-hasten: `time` with the adapters off, with nothing cached, and with all cached. "ready" is the longest test: the first of a
-worker, in which its database is made. CPU is that of all processes of the run, the server's not among them. `equal` prints a
-line for each project and number of workers, first with nothing cached, then with all cached: equal, or what differs in
-outcomes and exit status; --save adds them to results/adapters.jsonl. Ends with status 1 when anything differs. Needs
-PostgreSQL, Django, pytest-django, SQLAlchemy, Alembic, and pytest-postgresql beside this interpreter.
+Writes projects of Django, of SQLAlchemy and Alembic, and of pytest-postgresql, and runs their suites by plain pytest,
+and by hasten: `time` with the adapters off, with nothing cached, and with all cached. "ready" is the longest test:
+the first of a worker, in which its database is made. CPU is that of all processes of the run, the server's not among
+them. `equal` prints a line for each project and number of workers, with nothing cached and with all cached: equal, or
+what differs in outcomes and exit status; --save adds them to results/adapters.jsonl. Ends with status 1 when anything
+differs. Needs PostgreSQL, Django, pytest-django, SQLAlchemy, Alembic, and pytest-postgresql beside this interpreter.
 """
 
 import argparse
@@ -62,7 +62,6 @@ class Result:
             self.outcomes[name] = "+".join(kinds) or "passed"
             self.ready = max(self.ready, float(case.get("time", 0)))
 
-
     def differs(self, other: "Result") -> list[str]:
         """What differs, a line each, as far as anybody reads that."""
         names = sorted(self.outcomes.keys() | other.outcomes.keys())
@@ -85,8 +84,11 @@ def equal(kind: str, args: argparse.Namespace, url: str, folder: pathlib.Path) -
     plain = Result([sys.executable, "-m", "pytest", "-p", "no:xdist"], folder, env)
     passed = set(plain.outcomes.values()) == {"passed"}
     same = passed
-    print(f"{kind}: {args.tables} tables, {args.migrations} migrations, {len(plain.outcomes)} tests, plain pytest: "
-          f"{'all passed' if passed else 'NOT all passed'}", flush=True)
+    print(
+        f"{kind}: {args.tables} tables, {args.migrations} migrations, {len(plain.outcomes)} tests, plain pytest: "
+        f"{'all passed' if passed else 'NOT all passed'}",
+        flush=True,
+    )
     for n in args.workers:
         for i in range(args.rounds):
             env["XDG_CACHE_HOME"] = str(folder / f"cache-{n}-{i}")
@@ -98,11 +100,17 @@ def equal(kind: str, args: argparse.Namespace, url: str, folder: pathlib.Path) -
                 different = plain.differs(run)
                 same = same and not different
                 what = "cached" if cached else "nothing cached"
-                print(f"  -n {n}, {what:14} {'DIFFERS' if different else 'equal'}", *different, sep="\n      ", flush=True)
+                print(
+                    f"  -n {n}, {what:14} {'DIFFERS' if different else 'equal'}", *different, sep="\n      ", flush=True
+                )
                 if different:
                     print((folder / "out.txt").read_text()[-6000:], flush=True)
                 if args.save:
-                    save(kind, args, {"workers": n, "cached": cached, "tests": len(plain.outcomes), "different": different})
+                    save(
+                        kind,
+                        args,
+                        {"workers": n, "cached": cached, "tests": len(plain.outcomes), "different": different},
+                    )
     return same
 
 
@@ -129,7 +137,9 @@ def measure(kind: str, args: argparse.Namespace, url: str, folder: pathlib.Path)
             for mode in args.modes:
                 name = f"{n}-{i}"
                 own = env | {"XDG_CACHE_HOME": str(cache / name), "HASTEN_DB_ADAPTERS": "0" if mode == "off" else "1"}
-                if mode == "nothing cached" and tool != "pytest-postgresql":  # on the server there may be templates of other rounds
+                if (
+                    mode == "nothing cached" and tool != "pytest-postgresql"
+                ):  # on the server there may be templates of other rounds
                     version = folder / ("shop/models.py" if tool == "django" else "shop.py")
                     version.write_text(version.read_text() + f"# {name}\n")
                 results[mode].append(Result([str(databases.HASTEN), "run", "-n", str(n)], folder, own))

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Databases for workers: what a server, a template and a clone cost, beside what people have today.
 
-    databases.py goals [--rounds 7]     ready, clone, workers and reset, one after the other, and whether each meets its goal
+    databases.py goals [--rounds 7]     ready, clone, workers and reset, and whether each meets its goal
     databases.py ready [--rounds 5]     a server that takes connections: initdb and start, beside hasten's cached copy
     databases.py clone [--rounds 20]    CREATE DATABASE ... TEMPLATE of 300 tables, the default beside hasten's strategy
     databases.py workers [--rounds 3]   databases for four workers: set up in each, cloned, and cloned with all cached
     databases.py reset [--rounds 40]    14 rows in 5 of 300 tables, committed, and what it takes to be rid of them
-    databases.py servers [--rounds 7]   four workers' databases, all cached: on one server, and on a server for each; memory too
+    databases.py servers [--rounds 7]   four workers' databases, all cached: one server, a server for each
     databases.py settings [--rounds 10] the same clone on servers with different shared_buffers
 
-Interleaved; medians of wall time, and CPU time of all processes of the server. In `workers` hasten's times begin with no
-server, those of the first rows with a server that is ready; the CPU of a template's build is not in "nothing cached", as that
-server was started again. Needs PostgreSQL, psycopg, and the built
-program beside this interpreter. As root, what is compared runs as the user postgres, as hasten's own server does.
+Interleaved; medians of wall time, and CPU time of all processes of the server. In `workers` hasten's times begin with
+no server, those of the first rows with a server that is ready; the CPU of a template's build is not in "nothing
+cached", as that server was started again. Needs PostgreSQL, psycopg, and the built program beside this interpreter.
+As root, what is compared runs as the user postgres, as hasten's own server does.
 """
 
 import argparse
@@ -380,8 +380,10 @@ def goals(rounds: int, cache: pathlib.Path) -> Rows:
         ("exact reset", wall["hasten's exact reset"], 0.002, "s"),
     ):
         met = value >= -most if most < 0 else value <= most
-        print(f"{what:40} {value:8.4f} {unit:1}   goal: {'at least' if most < 0 else 'at most'} {abs(most):.4f}   "
-              f"{'met' if met else 'MISSED'}")
+        print(
+            f"{what:40} {value:8.4f} {unit:1}   goal: {'at least' if most < 0 else 'at most'} {abs(most):.4f}   "
+            f"{'met' if met else 'MISSED'}"
+        )
     return {}
 
 

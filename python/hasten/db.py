@@ -110,7 +110,9 @@ def _servers(table: dict[str, Any]) -> str:
     if value not in SERVERS:
         raise pytest.UsageError(f"[tool.hasten.db] servers: '{value}' is none of {', '.join(SERVERS)}")
     if value == "worker" and "url" in table:
-        raise pytest.UsageError("[tool.hasten.db]: with a url there is one server for all workers; remove servers or url")
+        raise pytest.UsageError(
+            "[tool.hasten.db]: with a url there is one server for all workers; remove servers or url"
+        )
     return str(value)
 
 

@@ -169,7 +169,7 @@ static int connect_to_server(struct pg *pg, struct err *err)
     if (pg->version / 10000 < PG_OLDEST)
         return err_set(err, "the PostgreSQL server has version %d; hasten needs %d or later", pg->version / 10000,
                        PG_OLDEST);
-    return pq_run(pg->conn, "SET client_min_messages = error", NULL, err);
+    return pq_run(pg->conn, "SET client_min_messages = error; SET application_name = 'hasten'", NULL, err);
 }
 
 int pg_join(struct pg *pg, struct err *err)
@@ -329,7 +329,8 @@ int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct er
     bool found;
 
     pg_template_name(&pg->db, key, from);
-    if (pg_exists(pg, name, &found, err) < 0 || (found && drop(&pg->db, name, err) < 0) || pg_create(pg, name, from, err) < 0)
+    if (pg_exists(pg, name, &found, err) < 0 || (found && drop(&pg->db, name, err) < 0) ||
+        pg_create(pg, name, from, err) < 0)
         return -1;
     if (key && copy_settings(pg, from, name, err) < 0) {
         struct err unused;

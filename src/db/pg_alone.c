@@ -222,8 +222,8 @@ bool pg_alone_judge(struct pg *pg, const struct wal_touches *touches, uint32_t o
         if (database && database != own && database != last)
             str_addf(&numbers, ",%u", last = database);
     }
-    if ((shared || last) && (look_at_catalogs(pg, str_text(&numbers), catalogs, &n_touched, &err) < 0 || n_touched > 0 ||
-                             strcmp(catalogs, pg->alone.catalogs) != 0))
+    if ((shared || last) && (look_at_catalogs(pg, str_text(&numbers), catalogs, &n_touched, &err) < 0 ||
+                             n_touched > 0 || strcmp(catalogs, pg->alone.catalogs) != 0))
         spoil(pg, "catalogs");
     if (!pg->alone.spoilt && touches->silent && has_unlogged_elsewhere(pg))
         spoil(pg, "unlogged");

@@ -189,5 +189,10 @@ int pg_copy_cluster(const struct pg_server *server, const char *from, struct err
     if (code == 0)
         return 0;
     copy_remove(data);
+    if (code == -ENOSPC)
+        return err_set(err,
+                       "the disk of the PostgreSQL server is full (its cluster could not be copied to '%.200s'); "
+                       "HASTEN_DB_PLACE=disk or memory chooses where hasten's own lies",
+                       data);
     return err_sys(err, -code, "cannot copy the PostgreSQL cluster to '%s'", data);
 }

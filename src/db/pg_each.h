@@ -22,7 +22,7 @@ struct pg_each {
     struct pg_options options; /* of the others */
     const struct place *place; /* borrowed */
     uint32_t n_workers;
-    const char *key; /* borrowed: of the template, as clone was told it last */
+    const char *key;           /* borrowed: of the template, as clone was told it last */
     struct pg_each_one **ones; /* owned, n */
     size_t n;
 };

@@ -85,7 +85,7 @@ static int fill(struct pg *pg)
 #endif
     pq_watch(NULL, NULL);
     pg->conn = pq_open(pg->conninfo, "postgres", &err); /* the parent's is the parent's */
-    if (!pg->conn)
+    if (!pg->conn || pq_run(pg->conn, "SET application_name = 'hasten'", NULL, &err) < 0) /* pg_watch.h ends others */
         return 1;
     for (size_t i = 0; i < pool->n_old; i++)
         if (pg_drop_any(pg, pool->old[i], &err) < 0)

@@ -107,8 +107,8 @@ static int choose_program(struct pg_server *server, const struct pg_server_optio
 static int make_folder(struct pg_server *server, const struct pg_server_options *options, const struct place *place,
                        const char *run, struct err *err)
 {
-    const uint64_t bytes = ROOM_OF_LOG + CLUSTER_BYTES + options->n_workers * ROOM_OF_DATABASE +
-                           options->n_copies * ROOM_OF_COPY;
+    const uint64_t bytes =
+        ROOM_OF_LOG + CLUSTER_BYTES + options->n_workers * ROOM_OF_DATABASE + options->n_copies * ROOM_OF_COPY;
 
     if (!server->is_copy) {
         snprintf(server->folder, sizeof server->folder, "%.190s/hasten-%u-%d-%.8s", place_for_data(bytes),
@@ -367,12 +367,22 @@ int pg_server_launch(struct pg_server *server, struct err *err)
 {
     /* shared_buffers and the rest: bench/databases.py settings. */
     static const char *const settings[] = {
-        "listen_addresses=",     "synchronous_commit=off",  "full_page_writes=off",
-        "wal_level=minimal",     "max_wal_senders=0",       "autovacuum=off",
+        "listen_addresses=",
+        "synchronous_commit=off",
+        "full_page_writes=off",
+        "wal_level=minimal",
+        "max_wal_senders=0",
+        "autovacuum=off",
         "checkpoint_timeout=1h",
-        "wal_init_zero=off",     "wal_recycle=off",         "dynamic_shared_memory_type=mmap",
-        "logging_collector=off", "log_destination=stderr",  "unix_socket_permissions=0700",
-        "lc_messages=C",         "bgwriter_lru_maxpages=0", "max_logical_replication_workers=0",
+        "wal_init_zero=off",
+        "wal_recycle=off",
+        "dynamic_shared_memory_type=mmap",
+        "logging_collector=off",
+        "log_destination=stderr",
+        "unix_socket_permissions=0700",
+        "lc_messages=C",
+        "bgwriter_lru_maxpages=0",
+        "max_logical_replication_workers=0",
     };
     char program[PLACE_SIZE + 32], data[PLACE_SIZE + 8], sockets[PLACE_SIZE + 8], connections[64], kept[64];
     char *argv[ARGS_MAX] = {program, "-D", data, "-k", sockets, "-F", "-p", "5432"};
@@ -409,8 +419,9 @@ int pg_server_start(struct pg_server *server, const struct pg_server_options *op
 {
     bool has;
 
-    return pg_server_provide(server, options, &has, err) < 0 || pg_server_launch(server, err) < 0 ? -1
-           : pg_server_await(server, err);
+    return pg_server_provide(server, options, &has, err) < 0 || pg_server_launch(server, err) < 0
+               ? -1
+               : pg_server_await(server, err);
 }
 
 int pg_server_check(struct pg_server *server, struct err *err)
@@ -537,6 +548,5 @@ void pg_server_saved(struct pg_server *server)
 
 void pg_server_conninfo(const struct pg_server *server, char *text, size_t size)
 {
-    snprintf(text, size, "host=%s/s port=5432 user=postgres dbname=postgres application_name=hasten",
-             server->folder);
+    snprintf(text, size, "host=%s/s port=5432 user=postgres dbname=postgres", server->folder);
 }

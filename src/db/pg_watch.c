@@ -19,8 +19,10 @@
 static const char session_sql[] =
     "SET synchronous_commit = on; SET client_min_messages = error; SET application_name = 'hasten'; "
     "PREPARE hasten_settle(pg_lsn, oid, bool) AS SELECT (SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM "
-    "pg_catalog.pg_stat_get_activity(NULL) a WHERE (datid = $2 OR ($3 AND datid <> 0 AND application_name <> 'hasten')) AND "
-    "pid <> pg_catalog.pg_backend_pid() AND (state IS DISTINCT FROM 'idle' OR EXISTS (SELECT 1 FROM pg_catalog.pg_lock_status() l WHERE l.pid = a.pid AND locktype = "
+    "pg_catalog.pg_stat_get_activity(NULL) a WHERE (datid = $2 OR ($3 AND datid <> 0 AND application_name <> "
+    "'hasten')) AND "
+    "pid <> pg_catalog.pg_backend_pid() AND (state IS DISTINCT FROM 'idle' OR EXISTS (SELECT 1 FROM "
+    "pg_catalog.pg_lock_status() l WHERE l.pid = a.pid AND locktype = "
     "'advisory'))), CASE WHEN pg_catalog.pg_current_wal_insert_lsn() <> $1 THEN "
     "pg_catalog.pg_logical_emit_message(true, 'hasten', '') END";
 

@@ -21,14 +21,15 @@ struct wal_source {
 struct wal_touch {
     uint32_t database; /* 0: shared by all */
     uint32_t filenode; /* 0: catalogs of another database have new files */
-    uint32_t xid;   /* 0: of no transaction, or for good whatever becomes of it */
-    uint32_t block; /* the highest */
+    uint32_t xid;      /* 0: of no transaction, or for good whatever becomes of it */
+    uint32_t block;    /* the highest */
 };
 
 struct wal_touches {
     struct wal_touch *items; /* owned, n; one for each relation, sorted */
     size_t n;
-    bool silent;   /* a transaction was committed that has written nothing here: to unlogged or temporary tables, perhaps */
+    bool
+        silent; /* a transaction was committed that has written nothing here: to unlogged or temporary tables, perhaps */
     bool remapped; /* catalogs of the database have new files */
 };
 

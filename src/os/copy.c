@@ -113,9 +113,7 @@ static int copy_folder(const struct copying *c, const char *from, const char *to
 
 static int copy_any(const struct copying *c, const char *from, const char *to, bool linked)
 {
-    const enum copy_choice choice = linked      ? COPY_LINK
-                                    : c->choose ? c->choose(c->arg, from + c->root + 1)
-                                                : COPY_IT;
+    const enum copy_choice choice = linked ? COPY_LINK : c->choose ? c->choose(c->arg, from + c->root + 1) : COPY_IT;
     struct stat st;
 
     if (choice == COPY_LEAVE)

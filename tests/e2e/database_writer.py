@@ -324,7 +324,7 @@ LOADED_TESTS = """
 
 
 def write_pytest_postgresql(folder: Path, tables: int, migrations: int, files: int = 4, rounds: int = 3) -> None:
-    """{files} test files with {rounds} + 1 tests each; every test has a database. DB_HOST: the server's socket folder."""
+    """{files} test files with {rounds} + 1 tests each, each with a database. DB_HOST: the server's socket folder."""
     schema = "".join(f"CREATE TABLE t{n}(id serial PRIMARY KEY, name text, size int);\n" for n in range(tables))
     numbers = {"tables": tables, "rounds": rounds}
     steps = {n: f"ALTER TABLE t{n % tables} ADD COLUMN c{n} text;\n" for n in range(tables + 1, migrations)}

@@ -22,7 +22,8 @@ from servers import HAS_POSTGRES, ask
 psycopg = pytest.importorskip("psycopg")
 pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
 
-ROUNDS = int(os.environ.get("HASTEN_DB_ROUNDS", "12"))
+ROUNDS = int(os.environ.get("HASTEN_DB_ROUNDS", "6"))
+SEED = int(os.environ.get("HASTEN_DB_SEED", "20261121"))
 TWO = f"""{SCHEMA}
 CREATE ROLE reader;
 CREATE DATABASE second;
@@ -34,15 +35,17 @@ SERVERS = (
     "CREATE ROLE r{n} LOGIN PASSWORD '{worker}'", "CREATE ROLE only_{worker}", "GRANT reader TO pg_monitor",
     "ALTER ROLE postgres SET work_mem = '9MB'", "ALTER ROLE ALL SET statement_timeout = '1h'", "DROP ROLE reader",
     "ALTER ROLE reader SET application_name = '{worker}'", "COMMENT ON ROLE reader IS '{worker}'",
-    "CREATE DATABASE made", "CREATE DATABASE made_{n} TEMPLATE template0", "ALTER DATABASE postgres SET work_mem = '8MB'",
+    "CREATE DATABASE made", "CREATE DATABASE made_{n} TEMPLATE template0",
+    "ALTER DATABASE postgres SET work_mem = '8MB'",
     "COMMENT ON DATABASE postgres IS '{worker}'", "DROP DATABASE second WITH (FORCE)",
     "ALTER DATABASE second CONNECTION LIMIT 3", "ALTER SYSTEM SET work_mem = '6MB';; SELECT pg_reload_conf()",
     "ALTER SYSTEM SET application_name = '{worker}'", "CREATE ROLE owner{n};; ALTER TABLE t{n} OWNER TO owner{n}",
     "GRANT SELECT ON t{n} TO reader", "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO reader",
     "CREATE TABLESPACE space{n} LOCATION '{folder}'", "SELECT pg_replication_origin_create('{worker}')",
-    "SET allow_in_place_tablespaces = true;; CREATE TABLESPACE inside LOCATION '';; ALTER TABLE t{n} SET TABLESPACE inside",
+    "SET allow_in_place_tablespaces = on;; CREATE TABLESPACE i LOCATION '';; ALTER TABLE t{n} SET TABLESPACE i",
     "CREATE SUBSCRIPTION s CONNECTION 'dbname=x' PUBLICATION p WITH (connect = false)",
-    "GRANT SET ON PARAMETER work_mem TO reader", "ALTER ROLE postgres NOLOGIN", "GRANT CONNECT ON DATABASE second TO reader",
+    "GRANT SET ON PARAMETER work_mem TO reader", "ALTER ROLE postgres NOLOGIN",
+    "GRANT CONNECT ON DATABASE second TO reader",
 )  # fmt: skip
 # Of a server, too, but nothing is left of them.
 PASSING = (
@@ -52,14 +55,16 @@ PASSING = (
 SHARED = """
     SELECT (SELECT string_agg(concat(rolname, rolsuper, rolcanlogin, rolpassword), ',' ORDER BY oid) FROM pg_authid),
         (SELECT count(*) FROM pg_auth_members), (SELECT string_agg(spcname, ',' ORDER BY oid) FROM pg_tablespace),
-        (SELECT string_agg(concat(datname, datacl, datconnlimit, shobj_description(oid, 'pg_database')), ',' ORDER BY datname)
-            FROM pg_database WHERE datname !~ '^hasten_.*_(pool|old)[0-9]+$'),
-        (SELECT string_agg(concat(setdatabase, setrole, setconfig), ',' ORDER BY 1) FROM pg_db_role_setting),
-        (SELECT string_agg(description, ',' ORDER BY description) FROM pg_shdescription WHERE description !~ '^template of'),
+        (SELECT string_agg(concat(datname, datacl, datconnlimit, shobj_description(oid, 'pg_database')), ','
+            ORDER BY datname) FROM pg_database WHERE datname !~ '^hasten_.*_(pool|old)[0-9]+$'),
+        (SELECT string_agg(concat(setdatabase, setrole, setconfig), ',' ORDER BY setdatabase, setrole)
+            FROM pg_db_role_setting),
+        (SELECT string_agg(description, ',' ORDER BY description) FROM pg_shdescription
+            WHERE description !~ '^template of'),
         (SELECT count(*) FROM pg_subscription), (SELECT count(*) FROM pg_replication_origin),
         (SELECT string_agg(concat(name, setting), ',') FROM pg_file_settings WHERE sourcefile LIKE '%auto.conf'),
-        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> ALL (SELECT pid FROM pg_stat_activity WHERE
-            application_name = 'hasten'))
+        (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid <> ALL (SELECT pid FROM pg_stat_activity
+            WHERE application_name = 'hasten'))
 """
 
 
@@ -106,7 +111,8 @@ def everything(url: str) -> list[list[Any]]:
         row = connection.execute(SHARED).fetchone()
         memory = connection.execute("SHOW work_mem").fetchone()
     connection.close()
-    assert row and memory
+    assert row
+    assert memory
     names = ("second", "postgres", "template1")
     return [[[*row, *memory]], content(url), *(content(other(url, name)) for name in names)]
 
@@ -153,7 +159,7 @@ def test_whatever_a_test_writes_is_gone_before_the_next_and_never_in_another_wor
     script = tmp_path / "schema.sql"
     script.write_text(TWO)
     say = keeper(f"--postgres-sql={script}", "--postgres-key=0123abcdef", "--postgres-reset=exact")
-    chosen = random.Random(20261121)
+    chosen = random.Random(SEED)
     workers = ("gw0", "gw1")
     urls = {worker: say("lease", worker) for worker in workers}
     before = {worker: everything(urls[worker]) for worker in workers}
@@ -203,7 +209,10 @@ def test_what_the_set_up_makes_on_the_server_is_in_every_workers(tmp_path: Path,
         for url in (one, two):
             assert rows(url, "ALTER ROLE someone LOGIN", "UPDATE t SET who = 'own'", "SELECT who FROM t") == [("own",)]
             assert rows(other(url, "second"), "INSERT INTO u VALUES ('own')", "SELECT who FROM u") == [("own",)]
-            assert rows(url, "SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY 1") == [("postgres",), ("someone",)]
+            assert rows(url, "SELECT rolname FROM pg_roles WHERE rolcanlogin ORDER BY 1") == [
+                ("postgres",),
+                ("someone",),
+            ]
         assert say("clean") == "the server"
         assert rows(one, "SELECT who FROM t", "SELECT who, rolcanlogin FROM t, pg_roles WHERE rolname = 'someone'") == [
             ("template", False)
@@ -236,8 +245,8 @@ def test_a_test_may_end_every_connection_to_its_server(tmp_path: Path, keeper: A
     say = keeper(f"--postgres-sql={script}", "--postgres-reset=exact")
     url = say("lease")
     for _ in range(5):
-        rows(url, "INSERT INTO t VALUES ('x')", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid <> 0 "
-             "AND pid <> pg_backend_pid()")  # fmt: skip
+        end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid <> 0 AND pid <> pg_backend_pid()"
+        rows(url, "INSERT INTO t VALUES ('x')", end)
         say("clean")
         assert rows(url, "SELECT * FROM t") == []
     assert say("starts") == "0"
