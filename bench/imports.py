@@ -6,7 +6,8 @@ Usage: imports.py [--rounds N] [--python PATH] MODULE [MODULE ...]
 Each round starts fresh processes, in changing order: plain; watched, as `hasten imports` does it; `-X importtime`.
 Each takes the CPU time of its own imports by time.process_time(). For each module: the median of each, the median of
 the rounds' ratios to plain, and the sum that the two measurements report, against what their own process took
-(-X importtime counts wall time).
+(-X importtime counts wall time). Run it under `taskset -c N`: numpy starts threads that spin where it has several
+processors.
 """
 
 import argparse

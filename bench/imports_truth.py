@@ -2,8 +2,10 @@
 
 Called as `imports.py truth`; see there. For each application: its statements that may be lazy, the dearest first,
 and the sets that --fix would choose. Each is made in a copy of its own. The modules that are gone are compared by name;
-the time is the median, over pairs of processes that run one after the other, of what the copy takes less than the
-unchanged application (CPU time of the import). The prediction is the mean of one before and one after these pairs.
+the time is what the median process of the copy takes less than that of the unchanged application: CPU time of the
+thread that imports. All copies take turns, and processes that took 6 % more than the least of their kind are left out:
+a machine's speed changes. The prediction is the mean of one before and one after them. Everything runs on one
+processor: numpy's BLAS starts a thread for each of several, which spin.
 """
 
 import argparse
@@ -11,6 +13,7 @@ import json
 import os
 import pathlib
 import platform
+import random
 import shutil
 import statistics
 import subprocess
@@ -23,8 +26,8 @@ STACKS = ("sqlalchemy", "pandas", "celery", "django", "boto3", "fastapi")
 
 
 def cpu_of(python, folder, module):
-    """Seconds of CPU time that the import takes: not what the process takes to start and to end."""
-    code = f"import time; a = time.process_time(); import {module}; print(time.process_time() - a)"
+    """Seconds of CPU time that the import takes: not what the process takes to start and to end, nor other threads."""
+    code = f"import time; a = time.thread_time(); import {module}; print(time.thread_time() - a)"
     command = [python, "-W", "ignore", "-c", code]
     return float(subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout)
 
@@ -88,14 +91,22 @@ def predicted_again(app, candidates):
     return Graph(app.again).without(numbers).cpu_ns / 1e9
 
 
-def pairs(app, folder, rounds):
-    """Seconds that the copy takes less than the unchanged one, of pairs that ran one after the other."""
-    found = []
+QUIET = 1.06  # of the least: what took longer was disturbed
+
+
+def rounds_of(app, folders, rounds):
+    """Seconds of every process, by folder: each round runs all, the unchanged one twice, in an order of its own."""
+    took = {folder: [] for folder in (app.plain, *folders)}
+    order = [app.plain, app.plain, *folders]
     for number in range(rounds):
-        order = (app.plain, folder) if number % 2 else (folder, app.plain)
-        took = {one: cpu_of(app.options.python, one, app.module) for one in order}
-        found.append(took[app.plain] - took[folder])
-    return found
+        random.Random(number).shuffle(order)
+        for folder in order:
+            took[folder].append(cpu_of(app.options.python, folder, app.module))
+    return took
+
+
+def undisturbed(times):
+    return [one for one in times if one <= min(times) * QUIET]
 
 
 def compare(app, form, rounds):
@@ -104,12 +115,14 @@ def compare(app, form, rounds):
     for number, (candidates, predicted) in enumerate(app.sets(form)):
         folder = app.make(number, candidates, form)
         after = {one["name"] for one in app.measure(folder, 1)["modules"]}  # compiles, too
-        edits.append((candidates, predicted, names - after, pairs(app, folder, rounds)))
+        edits.append((candidates, predicted, names - after, folder))
+    took = rounds_of(app, [folder for *_, folder in edits], rounds)
     app.again = app.measure(app.plain, app.options.runs)
-    for candidates, predicted, gone, times in edits:
-        saved = statistics.median(times)
+    whole = undisturbed(took[app.plain])
+    for candidates, predicted, gone, folder in edits:
+        times = undisturbed(took[folder])
+        saved = statistics.median(whole) - statistics.median(times)
         expected = (predicted.cpu_ns / 1e9 + predicted_again(app, candidates)) / 2
-        quarters = statistics.quantiles(times, n=4)
         yield {
             "app": app.name,
             "statements": [f"{os.path.relpath(one.path, app.plain)}:{one.line} {one.words}" for one in candidates],
@@ -118,7 +131,8 @@ def compare(app, form, rounds):
             "modules_differ": sorted(set(predicted.gone) ^ gone)[:10],
             "predicted_ms": round(expected * 1e3, 1),
             "measured_ms": round(saved * 1e3, 1),
-            "middle_half_ms": [round(quarters[0] * 1e3, 1), round(quarters[2] * 1e3, 1)],
+            "whole_ms": round(statistics.median(whole) * 1e3, 1),
+            "processes": [len(whole), len(times)],
             "error_ms": round((expected - saved) * 1e3, 1),
             "within": abs(expected - saved) <= max(0.005, 0.1 * saved),
         }
@@ -133,7 +147,7 @@ def main(argv):
     parser = argparse.ArgumentParser(prog="imports.py truth", description=__doc__.split("\n\n")[0])
     parser.add_argument("--python", default=sys.executable, help="with hasten, libcst and the stacks installed")
     parser.add_argument("--program", default=str(pathlib.Path(sys.executable).with_name("hasten")))
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--runs", type=int, default=7, help="processes of each prediction")
     parser.add_argument("--single", type=int, default=7, help="single statements of each application")
     parser.add_argument("--least", type=float, default=1.0, metavar="MS", help="what a statement must save")
@@ -141,6 +155,7 @@ def main(argv):
     parser.add_argument("--out", help="JSON lines are added to this file")
     parser.add_argument("apps", nargs="*", default=list(APPS), metavar="APP")
     options = parser.parse_args(argv)
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in options.apps:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from hasten.cov_write import name_aside
+
 
 def parallel_files(target: str) -> list[str]:
     """The data files beside `target` that coverage.py would combine into it."""
@@ -72,7 +74,7 @@ def combine(make: Callable[..., Any], measured: Any, target: str, append: bool, 
     if append and os.path.exists(target):
         inputs.insert(0, target)
     own = measured.get_data().data_filename()
-    temporary = os.path.join(os.path.dirname(target), f".hasten-coverage-{os.getpid()}")
+    temporary = name_aside(target)
     try:
         if inputs == [own] and (is_mapped or not measured.config.paths):
             os.replace(own, target)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import glob
 import hashlib
 import os
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,6 +19,8 @@ from hasten import _native
 
 SCHEMA = 7
 SWITCH = "HASTEN_COV_WRITER"
+ASIDE = ".hasten-coverage-"
+OLD_S = 600
 COLUMNS = {
     "line_bits": ("file_id", "context_id", "numbits"),
     "arc": ("file_id", "context_id", "fromno", "tono"),
@@ -114,9 +118,23 @@ def _insert(con: Any, table: str, column: str, names: set[str]) -> dict[str, int
         return dict(rows)
 
 
+def name_aside(target: str) -> str:
+    """A name of this process beside the target. Those of processes that were killed are removed.
+
+    Another machine's process may write to the same folder: its file counts as left when it is old, too.
+    """
+    prefix = os.path.join(os.path.dirname(target), ASIDE)
+    for path in glob.glob(glob.escape(prefix) + "*"):
+        pid = path[len(prefix) :].partition("-")[0]
+        with contextlib.suppress(OSError):
+            if pid.isdigit() and time.time() - os.stat(path).st_mtime > OLD_S and not os.path.exists(f"/proc/{pid}"):
+                os.unlink(path)
+    return f"{prefix}{os.getpid()}"
+
+
 def _write_aside(target: str, write_to: Callable[[str], str | None]) -> str | None:
     """Under a name that nobody takes for a data file: what a killed process leaves must not look like one."""
-    aside = os.path.join(os.path.dirname(target), f".hasten-coverage-{os.getpid()}")
+    aside = name_aside(target)
     os.replace(target, aside)
     try:
         digest = write_to(aside)

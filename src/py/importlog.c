@@ -9,11 +9,20 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* Texts by their address, before they are looked up by content: mostly the same few objects, names of code. */
+struct recent {
+    PyObject *text; /* owned, so that no other text gets its address; NULL: free */
+    uint32_t id;
+};
+
+enum { N_RECENT = 4096 };
+
 static struct {
     struct log_header *header; /* the mapped file; NULL: closed */
     int fd;
     PyObject *texts; /* owned dict: str -> id */
     uint32_t n_texts;
+    struct recent *recent; /* owned: N_RECENT of them */
 } out = {.fd = -1};
 
 struct log_header *importlog_header(void)
@@ -43,6 +52,7 @@ int importlog_open(const char *path)
     out.header = memory;
     out.n_texts = 0;
     out.texts = PyDict_New();
+    out.recent = hs_alloc(N_RECENT * sizeof *out.recent);
     PyErr_Clear(); /* without it every text is 0 */
     *out.header = (struct log_header){
         .magic = LOG_MAGIC,
@@ -76,6 +86,10 @@ void importlog_forget(void)
     close(out.fd);
     out.fd = -1;
     Py_CLEAR(out.texts);
+    for (size_t i = 0; i < N_RECENT; i++)
+        Py_XDECREF(out.recent[i].text);
+    free(out.recent);
+    out.recent = NULL;
 }
 
 bool importlog_add(void *record, size_t size)
@@ -139,15 +153,28 @@ static uint32_t write_text(PyObject *text)
     return number;
 }
 
-uint32_t importlog_text(PyObject *text)
+static uint32_t by_content(PyObject *text)
 {
-    PyObject *id; /* borrowed */
+    PyObject *id = PyDict_GetItemWithError(out.texts, text); /* borrowed */
 
-    if (!text || !out.texts || !PyUnicode_CheckExact(text))
-        return 0;
-    id = PyDict_GetItemWithError(out.texts, text);
     if (id)
         return (uint32_t)PyLong_AsUnsignedLong(id);
     PyErr_Clear();
     return write_text(text);
+}
+
+uint32_t importlog_text(PyObject *text)
+{
+    struct recent *slot;
+
+    if (!text || !out.texts || !PyUnicode_CheckExact(text))
+        return 0;
+    slot = &out.recent[((uintptr_t)text >> 4 ^ (uintptr_t)text >> 16) % N_RECENT];
+    if (slot->text != text) {
+        const uint32_t id = by_content(text);
+
+        Py_XSETREF(slot->text, Py_NewRef(text));
+        slot->id = id;
+    }
+    return slot->id;
 }

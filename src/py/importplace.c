@@ -6,6 +6,7 @@
 
 #include <opcode.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Places that were seen: open addressing. A code object is kept, so that no other one gets its address. */
 struct seen {
@@ -36,17 +37,34 @@ static PyObject *name_of(PyObject *globals)
     return name;
 }
 
+/* The namespace of the import system's own modules, which live as long as the interpreter. */
+static bool is_machinery(PyObject *globals)
+{
+    static const char *const names[] = {"_frozen_importlib", "_frozen_importlib_external"};
+    static PyObject *known[HS_COUNT(names)]; /* borrowed */
+
+    for (size_t i = 0; i < HS_COUNT(names); i++) {
+        if (!known[i]) {
+            PyObject *module = PyImport_AddModule(names[i]); /* borrowed; always there, nothing is imported */
+
+            known[i] = module ? PyModule_GetDict(module) : NULL;
+            PyErr_Clear();
+        }
+        if (globals == known[i])
+            return true;
+    }
+    return false;
+}
+
 static enum kind kind_of(PyObject *globals)
 {
-    PyObject *name = name_of(globals); /* borrowed */
+    PyObject *name; /* borrowed */
 
-    if (!name || !PyUnicode_Check(name))
-        return OF_PROGRAM;
-    if (PyUnicode_CompareWithASCIIString(name, "importlib._bootstrap") == 0 ||
-        PyUnicode_CompareWithASCIIString(name, "_frozen_importlib") == 0 ||
-        PyUnicode_CompareWithASCIIString(name, "importlib._bootstrap_external") == 0 ||
-        PyUnicode_CompareWithASCIIString(name, "_frozen_importlib_external") == 0)
+    if (is_machinery(globals))
         return OF_MACHINERY;
+    name = name_of(globals);
+    if (!name || !PyUnicode_Check(name) || PyUnicode_GET_LENGTH(name) != (Py_ssize_t)strlen("importlib"))
+        return OF_PROGRAM;
     return PyUnicode_CompareWithASCIIString(name, "importlib") == 0 ? OF_PACKAGE : OF_PROGRAM;
 }
 

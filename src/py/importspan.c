@@ -34,7 +34,7 @@ static _Thread_local struct {
  * virtual machines) where the monotonic clock is none (0.03 us). Shortly after a reading the thread counts as having run
  * ever since: wrong by these microseconds at most, when it was put aside in them.
  */
-enum { SHORTLY_NS = 20000, SHORTLY_MEMORY_NS = 50000 };
+enum { SHORTLY_NS = 50000, SHORTLY_MEMORY_NS = 100000 };
 
 static uint64_t thread_cpu_ns(void)
 {

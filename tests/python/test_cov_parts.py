@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sqlite3
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hasten import cov_data, cov_diff, cov_options, cov_warnings
+from hasten import cov_data, cov_diff, cov_options, cov_warnings, cov_write
 
 # ---- options
 
@@ -268,3 +270,20 @@ def test_nobody_finds_pytest_cov_where_it_is_not_installed(monkeypatch: pytest.M
     cov_options.install(pytest.Parser(_ispytest=True), manager)
     assert manager.hasplugin("pytest_cov") is installed
     assert manager.is_registered(cov_options)
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path):
+    ours = cov_write.name_aside(str(tmp_path / ".coverage"))
+    (ended := subprocess.Popen(["true"])).wait()
+    files = {
+        "old": tmp_path / f".hasten-coverage-{ended.pid}",
+        "its journal": tmp_path / f".hasten-coverage-{ended.pid}-journal",
+        "of one that runs": tmp_path / f".hasten-coverage-{os.getpid()}",
+        "somebody's": tmp_path / ".hasten-coverage-of-mine",
+    }
+    for path in files.values():
+        path.touch()
+        os.utime(path, (1, 1))
+    (new := tmp_path / f".hasten-coverage-{ended.pid}-shm").touch()  # another machine's process may have the number
+    assert cov_write.name_aside(str(tmp_path / ".coverage")) == ours == str(files["of one that runs"])
+    assert sorted(tmp_path.iterdir()) == sorted([files["of one that runs"], files["somebody's"], new])
