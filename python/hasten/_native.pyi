@@ -1,6 +1,7 @@
 """The C half (src/py/): what each function does stands in its docstring there."""
 
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 WIRE_CONFIG: int
@@ -144,6 +145,12 @@ def monitor_open(
     fd: int, branch: bool, contexts: int, key: int, opmap: dict[str, int], names: dict[str, Any], /
 ) -> dict[str, Callable[..., Any]]: ...
 def monitor_switch(name: str, /) -> None: ...
+def monitor_tests(
+    found: Callable[[CodeType], object] | None,
+    began: Callable[[CodeType, int, object], object] | None,
+    ended: Callable[[CodeType, int, object], object] | None,
+    /,
+) -> dict[str, Callable[..., object]]: ...
 def monitor_pause(truth: bool, /) -> None: ...
 def monitor_close() -> None: ...
 def covered(

@@ -11,6 +11,7 @@ import hashlib
 import os
 import sys
 import sysconfig
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,7 @@ TOOL = "hasten cov"
 TOOLS = (1, 3, 4, 5, 2)  # ids of sys.monitoring: coverage's own first, a debugger's never
 monitoring: Any = getattr(sys, "monitoring", None)
 CONTEXTS = {"": 0, "function": 2}  # enum hits_contexts; any other word: lines by context
+TEST_FUNCTION = "test_function"  # the value of coverage.py's setting dynamic_context
 
 
 class State:
@@ -28,9 +30,15 @@ class State:
 
     tool: int = -1
     start_tool: int = -1
+    test_tool: int = -1
     tracer: Tracer | None = None
     contexts: str = ""
     key: int = 0  # of what is to be measured
+
+    @property
+    def tools(self) -> list[int]:
+        """The ids of sys.monitoring that are ours."""
+        return [tool for tool in (self.tool, self.start_tool, self.test_tool) if tool >= 0]
 
 
 state = State()
@@ -44,7 +52,8 @@ def why_not(cov: Any, contexts: str | None = "") -> str:
         return f"{sys.implementation.name} is not CPython"
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         return "this CPython is built without the GIL"
-    if len(_free_tools()) < (2 if contexts else 1):
+    by_test = cov.config.dynamic_context == TEST_FUNCTION
+    if len(_free_tools()) < (3 if by_test else 2 if contexts else 1):
         return "the tool ids of sys.monitoring are taken"
     try:
         _native.covered_names(_memory(), False)  # maps it, once, to see whether that can be
@@ -56,9 +65,11 @@ def why_not(cov: Any, contexts: str | None = "") -> str:
         return "timid is set"
     if core in ("ctrace", "pytrace"):
         return f"core={core} is asked for"
-    if config.dynamic_context not in (None, "none"):
+    if config.dynamic_context not in (None, "none", TEST_FUNCTION):
         return f"dynamic_context={config.dynamic_context} is set"
-    if contexts:
+    if by_test and contexts:
+        return f"dynamic_context={TEST_FUNCTION} is set beside --cov-context"
+    if contexts or by_test:
         for name in ("greenlet", "eventlet", "gevent"):
             if name in config.concurrency:
                 return f"contexts with concurrency={name}"
@@ -91,6 +102,7 @@ class Tracer:
     """coverage.py's view of the collector. One for all threads; its data dict stays empty until the end."""
 
     concur_id_func: Any = None  # lines need no state for each greenlet
+    should_start_context: Callable[[Any], str | None] | None = None  # of a frame: coverage.py's, put here by itself
 
     def __init__(self) -> None:
         self.data: dict[str, Any] = {}
@@ -135,6 +147,57 @@ class Tracer:
         return disposition.source_filename if disposition.trace else None
 
 
+class TestContexts:
+    """dynamic_context = test_function: the context is the outermost test function that runs, as coverage.py has it.
+
+    A frame that begins a context ends it, whenever it is left: also a generator or coroutine that is put aside.
+    """
+
+    def __init__(self, label: Callable[[Any], str | None]) -> None:
+        self.label = label
+        self.frames: dict[int, Any] = {}  # of threads: what began the present context
+
+    def found(self, code: Any) -> None:
+        """A test function that was not seen before, called from within it."""
+        events = monitoring.events
+        wanted = events.PY_START | events.PY_RESUME | events.PY_RETURN | events.PY_YIELD
+        monitoring.set_local_events(state.test_tool, code, wanted)
+        self._begin(sys._getframe(1))
+
+    def began(self, _code: Any, _offset: int, _exception: Any = None) -> None:
+        self._begin(sys._getframe(1))
+
+    def ended(self, _code: Any, _offset: int, _value: Any) -> None:
+        thread = threading.get_ident()
+        if self.frames.get(thread) is sys._getframe(1):
+            del self.frames[thread]
+            switch("")
+
+    def _begin(self, frame: Any) -> None:
+        thread = threading.get_ident()
+        if thread in self.frames:
+            return
+        name = self.label(frame)
+        if name is not None:
+            self.frames[thread] = frame
+            switch(name)
+
+    def register(self) -> None:
+        events = monitoring.events
+        calls = _native.monitor_tests(self.found, self.began, self.ended)
+        wanted = {
+            events.PY_START: self.began,
+            events.PY_RESUME: self.began,
+            events.PY_THROW: calls["throw"],
+            events.PY_RETURN: self.ended,
+            events.PY_YIELD: self.ended,
+            events.PY_UNWIND: calls["unwind"],
+        }
+        for event, function in wanted.items():
+            monitoring.register_callback(state.test_tool, event, function)
+        monitoring.set_events(state.test_tool, events.PY_THROW | events.PY_UNWIND)
+
+
 def _memory() -> int:
     """The descriptor of the memory that the processes of this run share."""
     if process.hits < 0:
@@ -152,12 +215,15 @@ def _open(tracer: Tracer) -> None:
 
     events = monitoring.events
     branch = tracer.trace_arcs
-    free = _free_tools()
+    by_test = state.contexts == TEST_FUNCTION
+    # The tool with the highest id is called first: what a frame does last belongs to the context that it ends, and what
+    # its start says to the one that it begins.
+    free = sorted(_free_tools()[:3], reverse=True) if by_test else _free_tools()
     state.tool = free[0]
-    state.start_tool = free[1] if state.contexts else -1
-    for tool in (state.tool, state.start_tool):
-        if tool >= 0:
-            monitoring.use_tool_id(tool, TOOL)
+    state.test_tool = free[1] if by_test else -1
+    state.start_tool = free[2 if by_test else 1] if state.contexts else -1
+    for tool in state.tools:
+        monitoring.use_tool_id(tool, TOOL)
     sides = 0
     if branch and sys.version_info >= (3, 14):
         sides = events.BRANCH_LEFT | events.BRANCH_RIGHT
@@ -192,6 +258,8 @@ def _open(tracer: Tracer) -> None:
         for name in ("BRANCH_LEFT", "BRANCH_RIGHT") if sys.version_info >= (3, 14) else ("BRANCH",):
             register(getattr(events, name), calls["branch"])
     monitoring.set_events(state.tool, events.PY_START | (exceptions if branch else 0))
+    if by_test and tracer.should_start_context is not None:
+        TestContexts(tracer.should_start_context).register()
     monitoring.restart_events()  # what an earlier session of this process has switched off
 
 
@@ -203,8 +271,8 @@ def start(cov: Any, contexts: str = "") -> None:
         (control, "Core", Core),
         (collector, "short_stack", _nobody),
     ]
-    state.contexts = contexts
-    state.key = _key(cov.config, contexts)
+    state.contexts = contexts or (TEST_FUNCTION if cov.config.dynamic_context == TEST_FUNCTION else "")
+    state.key = _key(cov.config, state.contexts)
     own = [getattr(module, name, None) for module, name, _value in modules]
     for module, name, value in modules:
         setattr(module, name, value)
@@ -246,11 +314,12 @@ def release() -> None:
     if state.tool < 0:
         return
     _native.monitor_close()
-    for tool in (state.tool, state.start_tool):
-        if tool >= 0 and monitoring.get_tool(tool) == TOOL:
+    _native.monitor_tests(None, None, None)
+    for tool in state.tools:
+        if monitoring.get_tool(tool) == TOOL:
             monitoring.set_events(tool, 0)
             monitoring.free_tool_id(tool)
-    state.tool = state.start_tool = -1
+    state.tool = state.start_tool = state.test_tool = -1
 
 
 def finish(cov: Any) -> None:

@@ -89,10 +89,10 @@ static const struct constant constants[] = {
 static int native_exec(PyObject *module)
 {
     PyMethodDef *tables[] = {
-        module_methods,      channel_methods,  worker_methods,  plain_methods,   multicall_methods,
-        template_methods,    loop_methods,     journal_methods, passed_methods,  terminal_methods,
-        collector_methods,   collect_methods,  fuse_methods,    monitor_methods, covered_methods,
-        importwatch_methods, database_methods, memory_methods,  lease_methods,   covered_write_methods,
+        module_methods, channel_methods, worker_methods,        plain_methods,    multicall_methods,   template_methods,
+        loop_methods,   journal_methods, passed_methods,        terminal_methods, collector_methods,   collect_methods,
+        fuse_methods,   monitor_methods, monitor_tests_methods, covered_methods,  importwatch_methods, database_methods,
+        memory_methods, lease_methods,   covered_write_methods,
     };
 
     for (size_t i = 0; i < HS_COUNT(tables); i++)

@@ -253,6 +253,8 @@ static PyObject *on_start(PyObject *const *args)
 
     if (st.paused)
         return Py_NewRef(Py_None);
+    if (monitor_test_starts(code) < 0)
+        return NULL;
     known = code_of(args[0]);
     if (!known) {
         file = file_for(code);

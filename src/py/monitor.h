@@ -65,6 +65,9 @@ void monitor_forget(struct monitor_code *known);
  */
 PyObject *monitor_callback(const bool *on, PyObject *(*handle)(PyObject *const *args), Py_ssize_t n_args);
 
+/* monitor_tests.c: a code object's first start, which may be that of a test function. 0; -1 with an exception set. */
+int monitor_test_starts(PyCodeObject *code);
+
 /* monitor_record.c: writes what is proven. Nothing is answered: what finds no room is counted in the shared memory. */
 struct monitor_sink {
     struct hits hits;

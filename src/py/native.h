@@ -22,6 +22,7 @@ extern PyMethodDef passed_methods[];        /* passed.c: tests that passed and h
 extern PyMethodDef collector_methods[];     /* collector.c: what was there before the fork stays out of gc */
 extern PyMethodDef memory_methods[];        /* memory.c: the memory of a run's coverage */
 extern PyMethodDef monitor_methods[];       /* monitor.c: coverage by events of sys.monitoring */
+extern PyMethodDef monitor_tests_methods[]; /* monitor_tests.c: its contexts by test functions */
 extern PyMethodDef covered_methods[];       /* covered.c: what it collected, for coverage.py */
 extern PyMethodDef covered_write_methods[]; /* covered_write.c: and into its data file */
 extern PyMethodDef collect_methods[];       /* collect.c: caches and items of collection */
