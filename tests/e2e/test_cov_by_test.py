@@ -180,8 +180,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, text in FILES.items():
         (folder / name).write_text(dedent(text).lstrip("\n"))
     for branch in ("false", "true"):
-        text = f"[run]\nbranch = {branch}\ndynamic_context = test_function\n[json]\nshow_contexts = true\n"
-        (folder / f"branch_{branch}.cfg").write_text(text)
+        (folder / f"branch_{branch}.cfg").write_text(f"[run]\nbranch = {branch}\ndynamic_context = test_function\n")
     return folder
 
 

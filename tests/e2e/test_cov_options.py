@@ -67,7 +67,11 @@ def shape(run: measured.Measured) -> tuple[int, list[str], set[str]]:
     out = re.sub(r"^coverage: .*\n", "", run.out, flags=re.MULTILINE)  # the header's line
     lines = out.splitlines()
     start = next((i for i, line in enumerate(lines) if "tests coverage" in line), len(lines))
-    kept = [re.sub(r"\d+\.\d\ds", "N s", line) for line in lines[start:] if not line.startswith("hasten: ")]
+    kept = [
+        re.sub(r"\d+\.\d\ds( \(\d+:\d\d:\d\d\))?", "N s", line)
+        for line in lines[start:]
+        if not line.startswith("hasten: ")
+    ]
     kept = [line for line in kept if "warnings.warn(" not in line]
     kept = [re.sub(r"^.*\.py:\d+", "PLACE", line) if "CovDisabledWarning" in line or ".py:" in line else line
             for line in kept]  # fmt: skip
