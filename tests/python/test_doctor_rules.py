@@ -16,6 +16,7 @@ import pytest
 from hasten.doctor import fix, interpreters, part, same_lines
 from hasten.doctor.advice import Candidate, Facts, IniEdit, Note, weight
 from hasten.doctor.conditions import SEEDS, Conditions
+from hasten.doctor.examine import Examination
 from hasten.doctor.interpreters import Found
 from hasten.doctor.measure import Rounds
 from hasten.doctor.rules import (
@@ -419,3 +420,28 @@ def test_places_of_interpreters_are_looked_through(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("PATH", str(tmp_path))
     assert str(program) in interpreters.places(str(tmp_path))
     assert os.path.abspath(program) == str(program)
+
+
+class Quiet:
+    """A suite that is never run."""
+
+    until = grace_s = 0.0
+    part = None
+
+
+def test_where_time_is_short_what_promises_most_is_tried() -> None:
+    seen = facts(sleeps={"/p/a.py:3": [50, 5.0], "/p/b.py:4": [50, 0.3]})
+    candidates = [
+        Candidate("small", "b sleeps", "", weight=("sleep", "/p/b.py:4")),
+        Candidate("other", "something", ""),
+        Candidate("big", "a sleeps", "", weight=("sleep", "/p/a.py:3")),
+    ]
+    suite: Any = Quiet()
+    examination = Examination(suite, 1, 5, 60.0, lambda text: None)
+    assert examination._affordable(seen, candidates, 1.0, 12.0) == candidates  # three of each, and of the plain run
+    assert examination._affordable(seen, candidates, 1.0, 11.0) == [candidates[2], candidates[1]]
+    assert examination.left_out == [candidates[0]]
+    assert examination._affordable(seen, candidates, 1.0, -5.0) == [candidates[2]]
+    said = [examination._untried(seen, candidate) for candidate in candidates]
+    assert said == ["b sleeps: it cannot save more than about 0.3 s", "something",
+                    "a sleeps: it cannot save more than about 5.0 s"]  # fmt: skip

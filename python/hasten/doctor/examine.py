@@ -40,6 +40,12 @@ class Extras:
     no_interpreters: bool = True
 
 
+def _n_runs(candidates: Sequence[Candidate]) -> float:
+    """Two rounds of all, a third one of half of them, and one run for a look."""
+    n = len(candidates)
+    return 1 + 2 * (1 + n) + (1 + n / 2) + sum(candidate.warm for candidate in candidates)
+
+
 class Examination:
     def __init__(
         self,
@@ -63,6 +69,8 @@ class Examination:
         self.notes: list[Note] = []
         self.diff = ""
         self.whole_s = 0.0  # wall time of one run of the whole suite; inf: it was never run as a whole
+        self.busy = 1.0  # wall time of a run over its quiet time: others use the machine, too
+        self.left_out: list[Candidate] = []  # for which there is no time
         self.scales: dict[str, float] = {}
 
     def left(self) -> float:
@@ -74,6 +82,7 @@ class Examination:
         self.say("running the suite as it is")
         first = self._whole(self.start + FIRST * self.within_s)  # fills caches; its time does not count
         self.whole_s = math.inf if first.stopped else first.wall_s
+        self.busy = max(1.0, first.wall_s / first.quiet_s) if first.quiet_s else 1.0
         second = self._whole(self.until) if self.whole_s * SHORT <= self.left() else first
         self.plain = dict(second.outcomes)
         self._find_unstable(first.outcomes, second.outcomes)
@@ -137,7 +146,7 @@ class Examination:
         return False
 
     def _imports(self, facts: Facts) -> dict[str, Any]:
-        if not self._has_time(10 * facts.marks["collected"], "imports"):
+        if not self._has_time(10 * facts.marks["collected"] * self.busy, "imports"):
             return {}
         self.say("measuring imports")
         options = ["--python", sys.executable, "--collect", "--json", "--runs", "2"]
@@ -221,7 +230,7 @@ class Examination:
         rounds = Rounds(
             self.suite, facts.total_s, facts.floor_s * facts.scale, self.pairs, until, self.say, self.scales
         )
-        rounds.measure([c for c in candidates if c.where != "seen"])
+        rounds.measure([c for c in candidates if c.where != "seen" and c not in self.left_out])
         self.collected = rounds.collected
         if rounds.plain and self.suite.part is None:
             facts.total_s = statistics.median(run.quiet_s for run in rounds.plain)
@@ -233,30 +242,46 @@ class Examination:
             self._weigh(facts, candidate, rounds)
             if candidate.saving.sure and candidate.where != "seen":
                 self._prove(candidate, rounds)
-        if rounds.untried:
-            titles = [self._untried(facts, candidate) for candidate in rounds.untried]
+        if rounds.untried or self.left_out:
+            titles = [self._untried(facts, candidate) for candidate in (*rounds.untried, *self.left_out)]
             self.notes.append(Note("time", "there was no time to say something about", titles))
         candidates.sort(key=lambda c: -c.saving.seconds)
 
-    @staticmethod
-    def _untried(facts: Facts, candidate: Candidate) -> str:
+    def _untried(self, facts: Facts, candidate: Candidate) -> str:
         """What is known of it all the same."""
         if candidate.weight[0] not in ("sleep", "again", "fixture", "gc"):
             return candidate.title
-        most = weight(facts.seen, candidate.weight) * facts.scale
-        return f"{candidate.title}: it cannot save more than about {most:.1f} s"
+        return f"{candidate.title}: it cannot save more than about {self._most(facts, candidate):.1f} s"
+
+    @staticmethod
+    def _most(facts: Facts, candidate: Candidate) -> float:
+        """Seconds that can be saved at most, where that is known; a tenth of all elsewhere."""
+        known = candidate.weight[0] in ("sleep", "again", "fixture", "gc", "some tests")
+        return weight(facts.seen, candidate.weight) * facts.scale if known else facts.total_s / 10
+
+    def _affordable(self, facts: Facts, candidates: list[Candidate], each: float, left: float) -> list[Candidate]:
+        """Those that promise most, if not all can be tried in the seconds that are left; each: one run's."""
+        n = int(left / (LEAST_PAIRS * each)) - 1
+        if n >= len(candidates):
+            return candidates
+        ranked = sorted(candidates, key=lambda candidate: -self._most(facts, candidate))
+        self.left_out += ranked[max(n, 1) :]
+        return ranked[: max(n, 1)]
 
     def _narrow(self, facts: Facts, candidates: Sequence[Candidate]) -> None:
         """Where not all can be run often enough in the time that is left: a part of it is."""
+        early = [c for c in candidates if c.where == "collect"]
         runs = [c for c in candidates if c.where == "run"]
-        early = sum(c.where == "collect" for c in candidates)
-        collecting = LEAST_PAIRS * (early + 1) * facts.marks["collected"] if early else 0.0
-        n_runs = 1 + 2 * (1 + len(runs)) + (1 + len(runs) / 2) + sum(c.warm for c in runs)
-        left = ROUNDS * (self.left() - collecting)
-        if not runs or self.whole_s * n_runs <= left:
+        left = ROUNDS * self.left()
+        collecting = facts.marks["collected"] * self.busy
+        early = self._affordable(facts, early, collecting, left / 2) if early else []
+        left -= LEAST_PAIRS * (len(early) + 1) * collecting if early else 0.0
+        if not runs or self.whole_s * _n_runs(runs) <= left:
             return
-        each = left / n_runs - facts.marks["configured"]
-        self.suite.part = part.chosen(facts, candidates, max(each * 0.8, 0.0))
+        start = (facts.marks["configured"] + LEAST_S) * self.busy
+        runs = self._affordable(facts, runs, 2 * start, left)
+        each = (left / _n_runs(runs) - start) / self.busy
+        self.suite.part = part.chosen(facts, runs, max(each * 0.8, 0.0))
         self.say("looking at a part of the suite")
         seen = self.suite.run(observe=True)
         if "fixtures" not in seen.facts or seen.stopped:
