@@ -200,13 +200,23 @@ class Server:
         self.run(f"ALTER DATABASE {half} RENAME TO {name}")
 
     def sweep(self) -> None:
-        """Drops what builders that are dead have left half made."""
+        """Drops what builders that are dead have left half made; whose cannot be dropped stays for another one."""
         rows = self.run("SELECT datname FROM pg_catalog.pg_database WHERE datname ~ '^hasten_[0-9a-f]{8}_build$'")
         for (name,) in rows:
             run = name[7:15]
             if self.try_lock(LOCK_RUN, run):
+                try:
+                    self.drop_left(name)
+                finally:
+                    self.unlock(LOCK_RUN, run)
+
+    def drop_left(self, name: str) -> None:
+        """With its lock held. It may be whole by now: its builder was alive when it was seen."""
+        try:
+            if self.run(f"SELECT 1 FROM pg_catalog.pg_database WHERE datname = {quote(name)}"):
                 self.drop(name)
-                self.unlock(LOCK_RUN, run)
+        except Exception as exc:  # another user's, or somebody is connected to it
+            note("db_template_busy", f"{name}: {exc}")
 
     def prune(self, slot: str) -> None:
         """Of one project's database only the newest templates are kept."""
