@@ -80,13 +80,16 @@ def read_settings(root: Path) -> tuple[list[Kind], str] | None:
 
 
 def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
-    others = ("url", "adapters", "keep", "servers")
+    others = ("url", "adapters", "keep", "servers", "rebind")
     unknown = sorted(set(table) - {*KINDS, *others}) if isinstance(table, dict) else ["(not a table)"]
     if unknown:
         raise pytest.UsageError(
             f"[tool.hasten.db]: unknown '{unknown[0]}'; known are {', '.join(KINDS)}, {', '.join(others)}"
         )
     state.db_servers = _servers(table)
+    if not isinstance(table.get("rebind", True), bool):
+        raise pytest.UsageError("[tool.hasten.db] rebind: true or false")
+    state.db_rebind = table.get("rebind", True)
     state.db_adapters = _adapters(table.get("adapters", True))
     state.db_keep = _limits(table.get("keep", {}))
     kinds = []
@@ -182,6 +185,7 @@ class Databases:
         self.in_use: set[str] = set()  # kinds that this process or the one it was forked from has asked for
         self.starts: dict[str, int] = dict.fromkeys(self.kinds, 0)
         self.manager: Any = None  # plugin manager of the session that these are for
+        self.bound: Any = None  # db_bind.Bound of a run whose workers are forked with everything imported
 
     # ---- the keeper
 
@@ -297,8 +301,41 @@ class Databases:
         url = self.urls.get(kind.name, "").replace("%s", re.sub(r"[^A-Za-z0-9]", "_", worker))
         return f"sqlite:///{url}" if kind.name == "sqlite" and kind.settings.get("form", "url") == "url" else url
 
+    def bind(self) -> None:
+        """What is imported from here on may keep the URLs: a worker's databases take their place after the fork."""
+        from hasten import db_bind, db_drivers
+
+        if not self.names or not self.control or not db_bind.wanted():
+            return
+        try:
+            self.bound = db_bind.Bound(self)
+        except (DatabaseError, OSError) as exc:
+            self.failed = str(exc)
+            return
+        for kind in self.kinds.values():
+            if kind.env:
+                os.environ[kind.env] = self.bound.value(kind, db_bind.PROCESS)
+        db_drivers.install()
+
+    def before_fork(self) -> str | None:
+        """The reason not to fork workers from here, or None: what was had at import is everybody's no more."""
+        return self.bound.before_fork() if self.bound is not None else None
+
+    def is_served(self, why: str) -> bool:
+        """An early start that was remembered for this reason is not needed any more."""
+        from hasten import db_bind
+
+        return db_bind.wanted() and any(f"{name} is read at" in why for name in self.names)
+
+    def missed(self) -> str:
+        """Why this worker cannot go on: it has met a name of the time before it was forked. "": it has not."""
+        return self.bound.missed if self.bound is not None else ""
+
     def identity(self, worker: str) -> None:
         """From here on this process is that worker, and its variables say so; its databases are there then."""
+        if self.bound is not None and state.role == "template":
+            self.worker = "template"  # and its variables are still those of everybody
+            return
         self.worker = worker
         for kind in self.kinds.values():
             if not kind.env or not self.control:
@@ -309,6 +346,11 @@ class Databases:
                     self.lease(kind.name)
                 except DatabaseError as exc:
                     self.failed = str(exc)
+        if self.bound is not None and not self.failed:
+            try:
+                self.bound.become(worker)
+            except (DatabaseError, OSError) as exc:
+                self.failed = str(exc)
 
     def check(self) -> None:
         """Before tests are run here, or workers are forked from here: UsageError when they would have no database."""

@@ -83,8 +83,9 @@ class _Loader(importlib.abc.Loader):
 class _Finder(importlib.abc.MetaPathFinder):
     """Sees the modules of the table as they are imported; it finds them once and is out of the way then."""
 
-    def __init__(self, wanted: dict[str, tuple[str, str]]) -> None:
+    def __init__(self, wanted: dict[str, tuple[str, str]], is_of_adapters: bool) -> None:
         self.wanted = wanted
+        self.is_of_adapters = is_of_adapters
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
         adapt = self.wanted.pop(name, None)
@@ -118,16 +119,20 @@ def chosen() -> list[str]:
 
 def install() -> None:
     """In a process whose forks are workers, or in a worker: adapts what is imported, and what will be."""
-    if any(isinstance(finder, _Finder) for finder in sys.meta_path):
+    if any(isinstance(finder, _Finder) and finder.is_of_adapters for finder in sys.meta_path):
         return
+    table = ((own, functions) for own, functions in (ADAPTERS[name] for name in chosen()))
+    when_imported({target: (own, function) for own, functions in table for target, function in functions.items()}, True)
+
+
+def when_imported(table: dict[str, tuple[str, str]], is_of_adapters: bool = False) -> None:
+    """Module of a tool -> (module of ours, function): given that module now, or once it is imported."""
     later: dict[str, tuple[str, str]] = {}
-    for name in chosen():
-        own, functions = ADAPTERS[name]
-        for target, function in functions.items():
-            module = sys.modules.get(target)
-            if module is None:
-                later[target] = (own, function)
-            elif not getattr(module, "_hasten_adapted", False):
-                _adapt(module, own, function)
+    for target, (own, function) in table.items():
+        module = sys.modules.get(target)
+        if module is None:
+            later[target] = (own, function)
+        elif not getattr(module, "_hasten_adapted", False):
+            _adapt(module, own, function)
     if later:
-        sys.meta_path.insert(0, _Finder(later))
+        sys.meta_path.insert(0, _Finder(later, is_of_adapters))

@@ -41,6 +41,7 @@ class State:
     wants_coverage: bool = False  # `hasten cov`
     cov: Any = None  # cov.Controller of a run that is measured
     db: Any = None  # db.Databases of a project that has settings for them
+    db_rebind: bool = True  # URLs that were read at import are a worker's after the fork (db_bind.py)
     db_adapters: list[str] | None = None  # those that the project's settings allow; None: all (db_adapt.py)
     db_keep: dict[str, int] | None = None  # limits of what is kept of databases for later runs
     db_servers: str = ""  # "worker", "run": which of them has a PostgreSQL server (db.py)

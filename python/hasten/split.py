@@ -49,9 +49,10 @@ def _start_file(config: pytest.Config) -> str:
 def _remembered_start(config: pytest.Config) -> str:
     try:
         with open(_start_file(config), encoding="utf-8") as f:
-            return f.readline().strip()
+            mode, why = f.readline().strip(), f.readline()
     except OSError:
         return ""
+    return "" if state.db is not None and state.db.is_served(why) else mode
 
 
 def _connect(config: pytest.Config) -> None:
@@ -108,6 +109,8 @@ def before_conftests(config: pytest.Config) -> None:
             from hasten import watch
 
             state.seeds = Seeds()
+            if state.db is not None:
+                state.db.bind()
             state.watch = watch.Watch()
             state.watch.identity_absent()
         return
@@ -165,6 +168,8 @@ def _split() -> str:
         close_life()
         os.close(state.template_chan)
         state.template_chan = -1
+        if state.db is not None and state.db.bound is not None:
+            state.db.identity("reporter")
         return state.role
     state.role = "template"
     if state.seeds:

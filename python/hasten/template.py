@@ -242,8 +242,11 @@ class Template:
             assert self.parts is not None
             self.parts.ask_anew(doubt)
             return True
+        is_auto = self.config.getoption("start", "auto") == "auto"
+        if not (alarm and is_auto) and (self.parts is None or not self.parts.index):  # the others have collected, too
+            alarm = (state.db.before_fork() if state.db is not None else None) or alarm
         n_items = len(self.parts.order) if self.parts is not None else len(session.items)
-        if not alarm or self.config.getoption("start", "auto") != "auto" or not n_items or blocked:
+        if not alarm or not is_auto or not n_items or blocked:
             return False
         if self.parts is not None:
             self.parts.end_peers()
@@ -307,6 +310,7 @@ class Template:
         companions.reconnect(self.config)
         restart_capture(self.config, keep_text=slot == 0 and not state.late)  # the first test's, as plain pytest's
         self._own_basetemp(own)
+        self.worker.chan = chan
         self.worker.attach(slot, segment_fd, plan_fd, limits)
         for fd in (segment_fd, plan_fd):
             os.close(fd)

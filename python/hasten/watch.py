@@ -124,7 +124,8 @@ class Watch:
         self.alarm: str | None = None
         self.absent = False
         self.issued: list[tuple[weakref.ref[Identity], str]] = []
-        self.varying = frozenset(state.db.names if state.db else ())  # other variables that differ between workers
+        # Other variables that differ between workers.
+        self.varying = frozenset(state.db.names if state.db and not state.db.bound else ())
         self.sockets = _open_things()
         self.inherited = {what for what in self.sockets.values() if what[0] == "a pipe"}  # under whatever number
         self.memory = _shared_memory()

@@ -80,6 +80,8 @@ class Worker:
         self.unfused = ""  # why no test is fused
         self.n_run = 0
         self.n_attributes = 0  # of a report
+        self.chan = -1  # of a fork of the template, to the supervisor
+        self.has_left = False  # what is left of the run is for workers that start early
         if not switch.is_off(config):
             known.other_files()  # once, before the workers are forked: it reads pytest's files
 
@@ -166,6 +168,9 @@ class Worker:
                     break
                 if done != STOPPED:
                     self._end_test(items[items_of[index]], index, nextitem, done)
+                if self.has_left:
+                    _native.loop_end()
+                    break
                 if done == STOPPED or _native.loop_end():
                     self._stop(session)
                     break
@@ -201,16 +206,30 @@ class Worker:
             item.config.hook.pytest_runtest_protocol(item=item, nextitem=nextitem)
         if state.db is not None and any(report.failed for report in self.reports) and state.db.has_restarted():
             self._run_again(item, nextitem)
-        self._publish_test()
+        if state.db is not None and state.db.missed():
+            self._leave()
+        else:
+            self._publish_test()
 
-    def _run_again(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
-        """Its database's server died under it; that has been said."""
+    def _leave(self) -> None:
+        """The test that has just run has no result: it runs again in a worker that has imported by itself."""
+        self._forget_test()
+        self.has_left = True
+        why = state.db.missed()
+        _native.send(self.chan, _native.WIRE_EARLY, 0, 0, 0, why.encode("utf-8", "replace")[:4000])
+
+    def _forget_test(self) -> None:
+        """As if the test that has just run had not."""
         assert self.session is not None
         self.session.testsfailed -= sum(report.failed and not hasattr(report, "wasxfail") for report in self.reports)
         self.session.shouldfail = False
         self.events.clear()
         self.reports = []
         self.take_text()
+
+    def _run_again(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:
+        """Its database's server died under it; that has been said."""
+        self._forget_test()
         if hasattr(item, "_initrequest"):
             item._initrequest()
         self.nodeid = item.nodeid
@@ -242,8 +261,14 @@ class Worker:
         # What is not a plain pass is written down at once: pytest-retry changes reports that it has sent.
         self.events.append(("r", report if report.outcome == "passed" else self._written(report)))
         self.reports.append(report)
-        if report.failed and not hasattr(report, "wasxfail") and self.attached:
+        if state.db is not None and state.db.bound is not None and report.outcome != "passed":
+            state.db.bound.look_at(report)
+        if report.failed and not hasattr(report, "wasxfail") and self.attached and not self._is_void():
             _native.worker_failed()
+
+    @staticmethod
+    def _is_void() -> bool:
+        return state.db is not None and bool(state.db.missed())
 
     @pytest.hookimpl(trylast=True)
     def pytest_warning_recorded(self, warning_message: Any, when: str, nodeid: str, location: Any) -> None:

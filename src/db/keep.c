@@ -1,6 +1,7 @@
 #include "db/keep.h"
 
 #include "base/trace.h"
+#include "db/request.h"
 #include "db/setup.h"
 #include "os/child.h"
 
@@ -17,11 +18,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { N_KINDS = 3, REQUEST_MAX = 256, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40, RESTARTS_MOST = 3 };
+enum { N_KINDS = 3, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40, RESTARTS_MOST = 3 };
 
 struct lease {
     char name[DB_NAME_SIZE];
     int pid; /* who had it last; 0: nobody yet */
+    bool sealed;
 };
 
 struct kind {
@@ -76,7 +78,7 @@ static void on_child(int signal)
 static void take_signals(void)
 {
     const struct sigaction action = {.sa_handler = on_signal};
-    const struct sigaction child = {.sa_handler = on_child};
+    const struct sigaction child = {.sa_handler = on_child, .sa_flags = SA_RESTART}; /* poll is not restarted */
     static const int ending[] = {SIGTERM, SIGINT, SIGHUP};
 
     sigaction(SIGCHLD, &child, NULL);
@@ -309,7 +311,7 @@ static int lease(struct keeper *k, struct kind *kind, const char *worker, int pi
 
     db_name(k->run, worker, name);
     l = lease_of(kind, name, &is_new);
-    if (is_new)
+    if (is_new || (l->sealed && l->pid != pid))
         code = kind->db->provider->clone(kind->db, key_of(kind), name, err);
     else if (reset || (l->pid && l->pid != pid))
         code = kind->db->provider->reset(kind->db, key_of(kind), name, err);
@@ -317,6 +319,7 @@ static int lease(struct keeper *k, struct kind *kind, const char *worker, int pi
         kind->n--;
     if (code < 0)
         return -1;
+    l->sealed = l->sealed && !is_new && !reset && (!l->pid || l->pid == pid);
     l->pid = pid;
     kind->db->provider->hand_out(kind->db, name, url);
     return 0;
@@ -355,8 +358,15 @@ static void start_again(struct keeper *k, struct kind *kind)
     kind->n_restarts++;
     provider->forget(kind->db);
     prepare(k, kind);
-    for (size_t i = 0; i < kind->n && kind->ready; i++)
-        kind->ready = provider->clone(kind->db, key_of(kind), kind->leases[i].name, &kind->err) == 0;
+    for (size_t i = 0; i < kind->n && kind->ready; i++) {
+        const struct lease *l = &kind->leases[i];
+        struct str what = STR_INIT;
+
+        kind->ready = provider->clone(kind->db, key_of(kind), l->name, &kind->err) == 0;
+        if (kind->ready && l->sealed)
+            kind->ready = provider->seal(kind->db, key_of(kind), l->name, &what, &kind->err) == 0;
+        str_release(&what);
+    }
     trace_event("db_restart", TRACE_TEXT("kind", provider->name), TRACE_BOOL("ok", kind->ready));
 }
 
@@ -442,6 +452,30 @@ static void answer_clean(struct keeper *k, struct kind *kind, const char *worker
     str_release(&what);
 }
 
+/* One that nobody has asked for is made: its name is taken then. */
+static void answer_seal(struct keeper *k, struct kind *kind, const char *worker, int pid, struct str *answer)
+{
+    char name[DB_NAME_SIZE], url[DB_URL_SIZE];
+    struct str what = STR_INIT;
+    struct err err;
+    int code = 0;
+
+    db_name(k->run, worker, name);
+    if (!find_lease(kind, name) && !k->options->pg_each)
+        code = lease(k, kind, worker, pid, false, url, &err);
+    if (code == 0)
+        code = kind->db->provider->seal(kind->db, key_of(kind), name, &what, &err);
+    if (code == 0) {
+        bool is_new;
+        struct lease *l = lease_of(kind, name, &is_new); /* it is not made ahead any more, either */
+
+        l->sealed = true;
+        l->pid = pid;
+    }
+    str_addf(answer, code == 0 ? "ok %s\n" : "error %s\n", code == 0 ? str_text(&what) : err.text);
+    str_release(&what);
+}
+
 static void answer_to(struct keeper *k, const char *request, struct str *answer)
 {
     char verb[16] = "", word[16] = "", worker[64] = "";
@@ -461,29 +495,12 @@ static void answer_to(struct keeper *k, const char *request, struct str *answer)
         str_addf(answer, "ok %d\n", kind->n_restarts);
     else if (pid > 0 && !strcmp(verb, "clean"))
         answer_clean(k, kind, worker, pid, answer);
+    else if (pid > 0 && !strcmp(verb, "seal") && kind->db->provider->seal)
+        answer_seal(k, kind, worker, pid, answer);
     else if (pid > 0 && (!strcmp(verb, "lease") || !strcmp(verb, "reset")))
         answer_lease(k, kind, worker, pid, !strcmp(verb, "reset"), answer);
     else
         str_puts(answer, "error no such request\n");
-}
-
-/* A line; who does not send one within a second is sent away. */
-static bool read_request(int fd, char request[REQUEST_MAX])
-{
-    size_t n = 0;
-
-    while (n < REQUEST_MAX - 1) {
-        struct pollfd p = {.fd = fd, .events = POLLIN};
-        const ssize_t got = poll(&p, 1, 1000) == 1 ? read(fd, request + n, REQUEST_MAX - 1 - n) : 0;
-
-        if (got <= 0)
-            return false;
-        n += (size_t)got;
-        request[n] = '\0';
-        if (strchr(request, '\n'))
-            return true;
-    }
-    return false;
 }
 
 static void be_idle(struct keeper *k)
@@ -501,15 +518,9 @@ static void serve_one(struct keeper *k)
 
     if (fd < 0)
         return;
-    if (read_request(fd, request)) {
+    if (request_read(fd, request)) {
         answer_to(k, request, &answer);
-        for (size_t at = 0; at < answer.len;) {
-            const ssize_t n = write(fd, answer.data + at, answer.len - at);
-
-            if (n <= 0)
-                break;
-            at += (size_t)n;
-        }
+        request_answer(fd, &answer);
     }
     str_release(&answer);
     close(fd);

@@ -17,6 +17,7 @@
  *   reset KIND WORKER PID   the same, always with the template's content
  *   clean KIND WORKER PID   between two tests: the same by what is cheapest (provider.h); the answer is "ok WHAT": what had been
  *                           changed, nothing for nothing
+ *   seal KIND WORKER PID    nobody gets into that database any more; "ok WHAT" as in provider.h
  *   starts KIND             "ok N": how often its server was started again, after it had died
  *   ready KIND              "ok" when databases of this kind can be had
  *

@@ -329,7 +329,7 @@ int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct er
     bool found;
 
     pg_template_name(&pg->db, key, from);
-    if (pg_exists(pg, name, &found, err) < 0 || (found && drop(&pg->db, name, err) < 0) ||
+    if (pg_exists(pg, name, &found, err) < 0 || (found && pg_drop_any(pg, name, err) < 0) ||
         pg_create(pg, name, from, err) < 0)
         return -1;
     if (key && copy_settings(pg, from, name, err) < 0) {
@@ -532,6 +532,7 @@ const struct db_provider pg_provider = {
     .clean = clean,
     .idle = idle,
     .drop = drop,
+    .seal = pg_seal,
     .list = pg_list,
     .prune = pg_prune,
     .check = check,

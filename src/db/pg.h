@@ -43,6 +43,7 @@ struct pg {
     struct pg_watching watching;
     struct pg_pool pool;
     struct pg_alone alone;
+    uint32_t sealed_at; /* newest oid of a database when one was sealed (pg_seal.c) */
 };
 
 /* Says what server it will be, so that URLs can be handed out before it runs. options' texts are borrowed. */

@@ -27,6 +27,7 @@ struct pg_each_one {
     enum state state;
     int child; /* pid; 0: none */
     int n_restarts;
+    bool sealed;
     bool broken;    /* it died too often */
     struct err err; /* how, then */
 };
@@ -209,6 +210,7 @@ static int clone(struct db *db, const char *key, const char *name, struct err *e
         nanosleep(&nap, NULL);
     }
     pg_attend(&one->pg);
+    one->sealed = false;
     if (one->state == READY)
         return one->pg.db.provider->clone(&one->pg.db, key, name, err);
     if (one->state == CLONED && pg_connect(&one->pg, err) == 0 && pg_begin(&one->pg, key, name, err) == 0) {
@@ -252,6 +254,22 @@ static int drop(struct db *db, const char *name, struct err *err)
     struct pg_each_one *one = use(db, name, err);
 
     return one ? one->pg.db.provider->drop(&one->pg.db, name, err) : 0;
+}
+
+/* The server lives on, and says in its log who asks for that database. One that was never there is not made for this. */
+static int seal(struct db *db, const char *key, const char *name, struct str *what, struct err *err)
+{
+    struct pg_each_one *one = find(each_of(db), name);
+
+    if (!one || (one->state == ABSENT && !one->child))
+        return 0;
+    if (one->state != READY && clone(db, key, name, err) < 0)
+        return -1;
+    one = use(db, name, err);
+    if (!one || one->pg.db.provider->seal(&one->pg.db, key, name, what, err) < 0)
+        return -1;
+    one->sealed = true;
+    return 0;
 }
 
 static void hand_out(struct db *db, const char *name, char url[DB_URL_SIZE])
@@ -311,7 +329,7 @@ static int check(struct db *db, struct err *err)
         struct pg_each_one *one = each->ones[i];
         struct err why;
 
-        if (one->state != READY || one->broken || one->pg.db.provider->check(&one->pg.db, &why) == 0)
+        if (one->state != READY || one->broken || one->sealed || one->pg.db.provider->check(&one->pg.db, &why) == 0)
             continue;
         *err = why;
         code = -1;
@@ -404,6 +422,7 @@ const struct db_provider pg_each_provider = {
     .clean = clean,
     .idle = idle,
     .drop = drop,
+    .seal = seal,
     .list = list,
     .prune = prune,
     .check = check,

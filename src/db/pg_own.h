@@ -32,6 +32,7 @@ void pg_unlock_build(struct pg *pg);
 void pg_template_name(const struct db *db, const char *key, char name[DB_NAME_SIZE]);
 int pg_template_begin(struct db *db, const char *key, char url[DB_URL_SIZE], struct err *err);
 int pg_template_end(struct db *db, const char *key, bool filled, struct err *err);
+int pg_seal(struct db *db, const char *key, const char *name, struct str *what, struct err *err); /* provider.h */
 
 /* CREATE DATABASE and what belongs to it, nothing watched; key as in provider.h. */
 int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct err *err);

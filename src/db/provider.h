@@ -62,6 +62,12 @@ struct db_provider {
      */
     int (*clean)(struct db *db, const char *key, const char *name, struct str *what, struct err *err);
     int (*drop)(struct db *db, const char *name, struct err *err);
+    /*
+     * Nobody gets into this database any more, and nobody can make another one of its name. What keeps it from having been as
+     * its template until then is added to *what: a connection that is open, changes. Called again: a database that was made
+     * since under a name from which no worker's can be told. NULL: there is nothing to do.
+     */
+    int (*seal)(struct db *db, const char *key, const char *name, struct str *what, struct err *err);
 
     int (*list)(struct db *db, db_entry_fn *each, void *arg, struct err *err);
     /* Drops what dead runs left; with `all`, templates too. Returns how many, or -1. */

@@ -21,7 +21,7 @@ static struct sqlite *sqlite_of(struct db *db)
 
 static void hand_out(struct db *db, const char *name, char url[DB_URL_SIZE])
 {
-    snprintf(url, DB_URL_SIZE, "%s/sqlite/%s.db", db->folder, name);
+    snprintf(url, DB_URL_SIZE, "%s/sqlite/%s/data.db", db->folder, name);
 }
 
 static void remove_database(const char *path)
@@ -287,6 +287,15 @@ static void mark(struct sqlite *s, const char *name, const char *path)
         memset(m->header, 0, sizeof m->header); /* as no database has it: it counts as changed */
 }
 
+/* Of one database alone, with whatever a suite puts beside it. What is wrong with it the copy says. */
+static void make_folder(const char *path)
+{
+    char folder[DB_URL_SIZE];
+
+    snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
+    mkdir(folder, 0700);
+}
+
 /* A new file under the old name: connections that are still open keep the old one, and cannot harm this. */
 static int clone(struct db *db, const char *key, const char *name, struct err *err)
 {
@@ -296,6 +305,7 @@ static int clone(struct db *db, const char *key, const char *name, struct err *e
 
     (void)key;
     hand_out(db, name, path);
+    make_folder(path);
     remove_database(path);
     code = copy_file(s->source, path, NULL);
     if (code < 0)

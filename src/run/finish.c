@@ -61,9 +61,30 @@ static void await_template(struct run *run)
     end_late_template(run);
 }
 
+/* Forks of this template were of no use (messages.c): another one is started when it has ended. */
+static bool changes_start(struct run *run)
+{
+    const struct chan_msg quit = {.type = WIRE_QUIT, .a = run->proper_end};
+    uint32_t why = SEGMENT_STOP_FORKS;
+
+    if (run->early_wanted)
+        return run->interrupted_ns == 0;
+    if (!atomic_compare_exchange_strong(&run->segment.head->stop, &why, 0) || !results_missing(run))
+        return false;
+    if (run->template.chan >= 0)
+        chan_send(run->template.chan, &quit, NULL, 0, -1);
+    run->early = run->early_wanted = true;
+    run->gathered = false;
+    trace_event("await_template");
+    return true;
+}
+
 /* No worker lives, and some tests may have no result: true when they will be run after all. */
 static bool runs_on(struct run *run)
 {
+    if (run->planned && changes_start(run))
+        return true;
+
     const bool stop = atomic_load(&run->segment.head->stop) != 0;
     const bool collected = run->has_catalog || stop;
     struct err err;

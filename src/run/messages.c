@@ -38,7 +38,7 @@ static const struct rule {
     [WIRE_CATALOG] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
     [WIRE_EXTRA] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
     [WIRE_ABORT] = {.from = FROM_TEMPLATE | FROM_WORKER, .with_fd = true, .configured = true},
-    [WIRE_EARLY] = {.from = FROM_REPORTER | FROM_TEMPLATE},
+    [WIRE_EARLY] = {.from = FROM_REPORTER | FROM_TEMPLATE | FROM_WORKER},
     [WIRE_FORKED] = {.from = FROM_TEMPLATE, .configured = true},
     [WIRE_EXITED] = {.from = FROM_TEMPLATE, .configured = true},
     [WIRE_MISSING] = {.from = FROM_WORKER, .configured = true},
@@ -111,6 +111,23 @@ static void on_early(struct run *run, const char *why, size_t n)
     run->early = run->early_wanted = true;
     if (run->template.chan >= 0)
         trace_event("await_template");
+}
+
+/*
+ * Forks of the template are not served in the middle of the run: those that are there end after their test, and what is
+ * left is for others (finish.c). A run that is stopping for another reason stops.
+ */
+static void on_early_late(struct run *run, const char *why, size_t n)
+{
+    uint32_t none = 0;
+
+    if (run->early || !run->planned || run->early_why[0])
+        return;
+    snprintf(run->early_why, sizeof run->early_why, "%.*s", (int)(n < 400 ? n : 400), why);
+    trace_event("early", TRACE_TEXT("why", run->early_why));
+    launch_note(run, "hasten: what is left of the tests runs in workers that start early: %s", run->early_why);
+    remember_start(run, "early", run->early_why);
+    atomic_compare_exchange_strong(&run->segment.head->stop, &none, SEGMENT_STOP_FORKS);
 }
 
 static void on_collect(struct run *run, uint64_t how, bool kept, const char *why, size_t n)
@@ -253,7 +270,10 @@ static int handle_peer(struct run *run, const struct news *news, struct err *err
         feed_template(run);
         return 0;
     case WIRE_EARLY:
-        on_early(run, news->data, news->n);
+        if (news->from == FROM_WORKER)
+            on_early_late(run, news->data, news->n);
+        else
+            on_early(run, news->data, news->n);
         return 0;
     case WIRE_CATALOG:
         has_collected(run, news);

@@ -142,12 +142,6 @@ static uint64_t tick_ms(const struct run *run)
     return clock_now_ns() - run->last_result_ns < 500 * MS ? 4 : 15;
 }
 
-/* They were not forked from the template that collected the tests. */
-static bool workers_talk(const struct run *run)
-{
-    return run->early || run->template_restarts;
-}
-
 static int wait_for_news(struct run *run, struct err *err)
 {
     struct pollfd polls[5 + 1024];
@@ -158,7 +152,7 @@ static int wait_for_news(struct run *run, struct err *err)
     polls[n++] = (struct pollfd){.fd = run->template.chan, .events = POLLIN};
     polls[n++] = (struct pollfd){.fd = run->pty, .events = POLLIN};
     polls[n++] = (struct pollfd){.fd = run->keys_lent && !run->keys_gone ? STDIN_FILENO : -1, .events = POLLIN};
-    for (uint32_t i = 0; workers_talk(run) && i < run->n_used && n < HS_COUNT(polls); i++)
+    for (uint32_t i = 0; i < run->n_used && n < HS_COUNT(polls); i++)
         if (run->workers[i].live)
             polls[n++] = (struct pollfd){.fd = run->workers[i].chan, .events = POLLIN};
     poll(polls, n, (int)tick_ms(run));
@@ -168,7 +162,7 @@ static int wait_for_news(struct run *run, struct err *err)
     if (messages_drain(run, &run->reporter.chan, FROM_REPORTER, 0, err) < 0 ||
         messages_drain(run, &run->template.chan, FROM_TEMPLATE, 0, err) < 0)
         return -1;
-    for (uint32_t i = 0; workers_talk(run) && i < run->n_used; i++)
+    for (uint32_t i = 0; i < run->n_used; i++)
         if (run->workers[i].live && messages_drain(run, &run->workers[i].chan, FROM_WORKER, i, err) < 0)
             return -1;
     return 0;

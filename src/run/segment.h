@@ -28,6 +28,7 @@
 
 #define SEGMENT_MAGIC "hsseg 04"
 #define SEGMENT_NO_ITEM UINT32_MAX
+#define SEGMENT_STOP_FORKS 2u
 #define SEGMENT_RING_BYTES 262144u
 
 enum slot_state { SLOT_FREE, SLOT_STARTING, SLOT_RUNNING, SLOT_LEAVING, SLOT_DEAD };
@@ -42,7 +43,7 @@ struct segment_head {
     uint32_t max_fail;   /* 0: no limit */
     uint32_t each;       /* not 0: every worker has its own copy of every test; steal from the dead only */
     uint64_t timeout_ns; /* of one test, 0: none */
-    _Alignas(64) _Atomic uint32_t stop; /* not 0: start no more tests */
+    _Alignas(64) _Atomic uint32_t stop; /* not 0: start no more tests; SEGMENT_STOP_FORKS: in forks of this template */
     _Atomic uint32_t n_failed;          /* failed reports so far, as pytest's maxfail counts */
 };
 

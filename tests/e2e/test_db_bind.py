@@ -1,0 +1,604 @@
+"""Suites whose code keeps a database's URL at import: imported once, and every worker has its own database."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Run, read_cases
+from servers import HAS_POSTGRES, python_with
+
+PYTHON = python_with("psycopg", "sqlalchemy", "redis")
+pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
+
+SETTINGS = """
+[tool.hasten.db]
+postgres = { setup = "schema.sql", env = "DATABASE_URL" }
+"""
+ONE_SERVER = 'servers = "run"\n'
+FILES = """
+sqlite = { setup = "files:make", files = ["files.py"], env = "FILE_URL", form = "path" }
+"""
+REDIS = """
+redis = { env = "REDIS_URL" }
+"""
+MAKE = """
+    import sqlite3
+
+
+    def make(path):
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE t(who)")
+        connection.commit()
+        connection.close()
+"""
+SCHEMA = "CREATE TABLE t(who text);\nINSERT INTO t VALUES ('template');\n"
+# Beside the test's own work: who has imported, who runs, and in which database.
+COMMON = """
+    import os
+    import pathlib
+    import time
+
+    IMPORTED = int(os.readlink("/proc/self"))  # os.getpid() at import means the early start
+
+
+    def meet(own, n):
+        here = pathlib.Path("here")
+        here.mkdir(exist_ok=True)
+        (here / own).touch()
+        end = time.monotonic() + 60
+        while len(os.listdir(here)) < n:
+            assert time.monotonic() < end, "the other workers do not come"
+            time.sleep(0.01)
+
+
+    def note(kind, name):
+        with open("noted", "a") as f:
+            f.write(f"{IMPORTED} {os.getpid()} {kind} {name}\\n")
+"""
+POSTGRES = """
+    import asyncio
+    import os
+
+    import psycopg
+    import sqlalchemy
+    from psycopg import AsyncConnection, connect
+
+    URL = os.environ["DATABASE_URL"]
+    ENGINE = sqlalchemy.create_engine(URL.replace("postgresql:", "postgresql+psycopg:"))
+    PARTS = psycopg.conninfo.conninfo_to_dict(URL)
+    NAME = "SELECT current_database()"
+
+
+    def by_name():
+        with connect(URL) as connection:
+            return connection.execute(NAME).fetchone()[0]
+
+
+    def by_parts():
+        with psycopg.Connection.connect(**PARTS) as connection:
+            return connection.execute(NAME).fetchone()[0]
+
+
+    def by_words():
+        with psycopg.connect(" ".join(f"{key}={value}" for key, value in PARTS.items())) as connection:
+            return connection.execute(NAME).fetchone()[0]
+
+
+    def by_engine():
+        with ENGINE.connect() as connection:
+            return connection.execute(sqlalchemy.text(NAME)).scalar_one()
+
+
+    def by_async():
+        async def ask():
+            async with await AsyncConnection.connect(URL) as connection:
+                return (await (await connection.execute(NAME)).fetchone())[0]
+
+        return asyncio.run(ask())
+
+
+    WAYS = [by_name, by_parts, by_words, by_engine, by_async]
+    try:
+        from psycopg2 import connect as connect2
+    except ImportError:
+        pass
+    else:
+
+        def by_psycopg2(*args, **kwargs):
+            connection = connect2(*args, **kwargs)
+            cursor = connection.cursor()
+            cursor.execute(NAME)
+            name = cursor.fetchone()[0]
+            connection.close()
+            return name
+
+        WAYS += [lambda: by_psycopg2(URL), lambda: by_psycopg2(**PARTS)]
+        OTHER = sqlalchemy.create_engine(URL.replace("postgresql:", "postgresql+psycopg2:"))
+        WAYS += [lambda: OTHER.connect().execute(sqlalchemy.text(NAME)).scalar_one()]
+    try:
+        from asyncpg import connect as connect_async, create_pool
+    except ImportError:
+        pass
+    else:
+
+        async def by_asyncpg():
+            connection = await connect_async(URL)
+            name = await connection.fetchval(NAME)
+            await connection.close()
+            async with create_pool(URL, min_size=1, max_size=2) as pool:
+                assert await pool.fetchval(NAME) == name
+            return name
+
+        WAYS += [lambda: asyncio.run(by_asyncpg())]
+"""
+FILE = """
+    import os
+    import sqlite3
+    import sqlite3 as bound
+    from sqlite3 import Connection, connect
+
+    import sqlalchemy
+
+    PATH = os.environ["FILE_URL"]
+    FILE_ENGINE = sqlalchemy.create_engine(f"sqlite:///{PATH}")
+
+
+    def one(connection, sql):
+        found = connection.execute(sql).fetchall()
+        connection.commit()
+        connection.close()
+        return found
+
+
+    def by_engine(sql):
+        with FILE_ENGINE.connect() as connection:
+            return connection.execute(sqlalchemy.text(sql)).fetchall()
+
+
+    WAYS = [
+        lambda sql: one(connect(PATH), sql),
+        lambda sql: one(bound.dbapi2.connect(database=PATH), sql),
+        lambda sql: one(Connection(PATH), sql),
+        lambda sql: one(connect(f"file:{PATH}?mode=rw", uri=True), sql),
+        by_engine,
+    ]
+"""
+CACHE = """
+    import asyncio
+    import os
+
+    import redis
+    import redis.asyncio
+
+    URL = os.environ["REDIS_URL"]
+    CLIENT = redis.Redis.from_url(URL)
+    POOL = redis.ConnectionPool.from_url(URL)
+
+
+    def by_async(key):
+        async def ask():
+            client = redis.asyncio.Redis.from_url(URL)
+            value = await client.get(key)
+            await client.aclose()
+            return value
+
+        return asyncio.run(ask())
+
+
+    WAYS = [CLIENT.get, lambda key: redis.Redis(connection_pool=POOL).get(key), by_async]
+"""
+ONE = """
+    import os
+
+    import cache
+    import common
+    import file
+    import postgres
+
+
+    def test_{own}_postgres():
+        (name,) = {{way() for way in postgres.WAYS}}
+        common.note("postgres", name)
+        assert os.environ["DATABASE_URL"].count(name) == 1 or common.IMPORTED == os.getpid()
+        with postgres.ENGINE.begin() as connection:
+            connection.exec_driver_sql("INSERT INTO t VALUES ('{own}')")
+        common.meet("{own}", {n})
+        with postgres.connect(postgres.URL) as connection:
+            rows = [row[0] for row in connection.execute("SELECT who FROM t ORDER BY 1")]
+        assert sorted(rows) == sorted(["template", "{own}"]) or {n} == 1
+        connection.close()
+
+
+    def test_{own}_file():
+        file.WAYS[0]("INSERT INTO t VALUES ('{own}')")
+        common.note("sqlite", os.path.realpath(file.PATH))
+        for way in file.WAYS:
+            assert ("{own}",) in way("SELECT who FROM t")
+            assert len(way("SELECT who FROM t")) == 1 or {n} == 1
+
+
+    def test_{own}_cache():
+        cache.CLIENT.set("who", "{own}")
+        common.note("redis", cache.CLIENT.info()["process_id"])
+        for way in cache.WAYS:
+            assert way("who") == b"{own}"
+        assert cache.CLIENT.incr("runs") == 1 or {n} == 1
+"""
+OWN = {"common.py": COMMON, "postgres.py": POSTGRES, "file.py": FILE, "cache.py": CACHE, "files.py": MAKE}
+
+
+@pytest.fixture(scope="module")
+def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """One cache for this module: initdb takes seconds."""
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
+
+
+@pytest.fixture(autouse=True)
+def program(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HASTEN_PROGRAM", str(Path(PYTHON).with_name("hasten")))
+
+
+def settings(folder: Path, more: str = "") -> None:
+    (folder / "pytest.ini").unlink(missing_ok=True)
+    (folder / "pyproject.toml").write_text(SETTINGS + more + "[tool.pytest.ini_options]\n")
+    (folder / "schema.sql").write_text(SCHEMA)
+
+
+def whole(suite: Any, n: int) -> Path:
+    """Of n files, one for each worker."""
+    if not shutil.which("redis-server"):
+        pytest.skip("no Redis server")
+    folder: Path = suite(OWN | {f"test_{own}.py": ONE.format(own=own, n=n) for own in "abcd"[:n]})
+    settings(folder, FILES + REDIS)
+    return folder
+
+
+def noted(folder: Path) -> list[list[str]]:
+    return [line.split() for line in (folder / "noted").read_text().splitlines()]
+
+
+def plain(folder: Path, env: dict[str, str]) -> dict[str, str]:
+    path = folder / "plain.xml"
+    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--junitxml={path}"]
+    subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, check=False)
+    return {case.name: case.outcome for case in read_cases(path)}
+
+
+def starts_early(run: Run) -> str:
+    """Why; "" when workers were forked with everything imported."""
+    return "; ".join(event["why"] for event in run.events("early"))
+
+
+@pytest.mark.parametrize(("n", "more"), [(2, ONE_SERVER), (4, "")])
+def test_what_was_bound_at_import_is_each_workers_own(
+    n: int, more: str, suite: Any, run_hasten: Any, env: dict[str, str]
+) -> None:
+    folder = whole(suite, n)
+    settings(folder, FILES + REDIS + more)
+    run = run_hasten(folder, "-n", str(n), "--dist=loadfile", env=env, timeout=120)
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
+    assert len(run.outcomes()) == 3 * n, run.describe()
+    assert not starts_early(run), run.describe()
+    lines = noted(folder)
+    assert len({imported for imported, *_rest in lines}) == 1
+    assert len({worker for _imported, worker, *_rest in lines}) == n
+    for kind in ("postgres", "sqlite", "redis"):
+        assert len({name for *_rest, of, name in lines if of == kind}) == n, lines
+    assert len(run.events("db_seal", what="")) == bool(more)  # else nobody has asked for it
+
+
+@pytest.mark.parametrize("switch", ["on", "off", "setting"])
+def test_outcomes_are_plain_pytests_with_and_without(
+    switch: str, suite: Any, run_hasten: Any, env: dict[str, str]
+) -> None:
+    folder = whole(suite, 1)
+    (folder / "test_other.py").write_text("def test_fails(): assert 1 == 2\ndef test_other(): pass\n")
+    expected = plain(folder, env)
+    assert expected["test_a_postgres"] == "passed", expected
+    assert expected["test_fails"] == "failed", expected
+    if switch == "setting":
+        settings(folder, FILES + REDIS + "rebind = false\n")
+    run = run_hasten(folder, "-n", "2", env=env | ({"HASTEN_DB_REBIND": "0"} if switch == "off" else {}), timeout=60)
+    assert run.outcomes() == expected, run.describe()
+    assert bool(starts_early(run)) is (switch != "on"), run.describe()
+
+
+def test_a_remembered_early_start_for_a_variable_is_forgotten(suite: Any, run_hasten: Any, env: dict[str, str]) -> None:
+    folder = whole(suite, 1)
+    early = run_hasten(folder, "-n", "2", env=env | {"HASTEN_DB_REBIND": "0"}, timeout=60)
+    assert "_URL is read at" in starts_early(early), early.describe()
+    run = run_hasten(folder, "-n", "2", env=env, timeout=60)
+    assert run.status == 0, run.describe()
+    assert not starts_early(run), run.describe()
+    assert len({imported for imported, *_rest in noted(folder)[3:]}) == 1
+
+
+# ---- what code at import may do, and what it may not
+
+READS = """
+    import os
+
+    import psycopg
+
+    with psycopg.connect(os.environ["DATABASE_URL"]) as connection:
+        COLUMNS = connection.execute("SELECT count(*) FROM pg_attribute WHERE attname = 'who'").fetchone()
+        ROWS = connection.execute("SELECT * FROM t").fetchall()
+"""
+USES = """
+    import os
+
+    import at_import
+    import common
+    import psycopg
+
+    URL = os.environ["DATABASE_URL"]
+
+
+    def test_{own}():
+        with psycopg.connect(URL) as connection:
+            name = connection.execute("SELECT current_database()").fetchone()[0]
+            connection.execute("INSERT INTO t VALUES ('{own}')")
+        common.note("postgres", name)
+        common.meet("{own}", 2)
+        with psycopg.connect(URL) as connection:
+            assert connection.execute("SELECT count(*) FROM t WHERE who <> 'seed'").fetchone()[0] == 2
+            assert {check}
+"""
+
+
+def using(suite: Any, at_import: str, check: str = "True", more: str = "") -> Path:
+    files = {f"test_{own}.py": USES.format(own=own, check=check) for own in "ab"}
+    folder: Path = suite({"common.py": COMMON, "at_import.py": at_import} | files)
+    settings(folder, more)
+    return folder
+
+
+def served_early(folder: Path, run: Run) -> str:
+    """Every worker has imported for itself, and had a database for itself; returns why."""
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
+    last = noted(folder)[-2:]
+    assert len({name for *_rest, name in last}) == len({worker for _imported, worker, *_rest in last}), last
+    assert all(imported == worker for imported, worker, *_rest in last), last
+    return starts_early(run)
+
+
+def test_code_at_import_may_ask_its_database(suite: Any, run_hasten: Any, env: dict[str, str]) -> None:
+    folder = using(suite, READS, "at_import.COLUMNS == (1,) and at_import.ROWS == [('template',)]")
+    run = run_hasten(folder, "-n", "2", "--dist=loadfile", env=env, timeout=60)
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
+    assert not starts_early(run), run.describe()
+    assert len({name for *_rest, name in noted(folder)}) == 2
+
+
+@pytest.mark.parametrize(
+    ("at_import", "check", "why"),
+    [
+        (
+            READS + '\n    KEPT = psycopg.connect(os.environ["DATABASE_URL"])\n',
+            "at_import.KEPT.execute('SELECT 1').fetchone() == (1,)",
+            "a connected socket was opened",
+        ),
+        (
+            READS.replace("SELECT * FROM t", "INSERT INTO t VALUES ('seed') RETURNING *"),
+            """connection.execute("SELECT count(*) FROM t WHERE who = 'seed'").fetchone() == (1,)""",
+            "the database was changed before the workers are forked",
+        ),
+        (
+            READS + '        connection.execute("CREATE TABLE IF NOT EXISTS more(x int)")\n',
+            'connection.execute("SELECT count(*) FROM more").fetchone() == (0,)',
+            "the database was changed before the workers are forked",
+        ),
+    ],
+    ids=["a connection", "a row", "a table"],
+)
+def test_what_code_at_import_leaves_takes_the_early_start(
+    at_import: str, check: str, why: str, suite: Any, run_hasten: Any, env: dict[str, str]
+) -> None:
+    folder = using(suite, at_import, check)
+    run = run_hasten(folder, "-n", "2", "--dist=loadfile", env=env, timeout=60)
+    assert why in served_early(folder, run), run.describe()
+    assert f"workers start early, before conftests are imported: {starts_early(run)}" in run.out + run.err
+
+
+@pytest.mark.parametrize(
+    ("kind", "at_import", "why"),
+    [
+        ("file", "KEPT = sqlite3.connect(os.environ['FILE_URL'])", "was opened before the workers are forked"),
+        (
+            "file",
+            "c = sqlite3.connect(os.environ['FILE_URL']); c.execute('INSERT INTO t VALUES (1)'); c.commit(); c.close()",
+            "the database of FILE_URL was changed",
+        ),
+        (
+            "redis",
+            "c = redis.Redis.from_url(os.environ['REDIS_URL']); c.set('a', 1); c.close()",
+            "the database of REDIS_URL was changed",
+        ),
+    ],
+    ids=["an open file", "a row", "a key"],
+)
+def test_what_code_at_import_leaves_in_files_and_caches(
+    kind: str, at_import: str, why: str, suite: Any, run_hasten: Any, env: dict[str, str]
+) -> None:
+    if kind == "redis" and not shutil.which("redis-server"):
+        pytest.skip("no Redis server")
+    test = f"import os\nimport redis\nimport sqlite3\n{at_import}\ndef test_x(): pass\ndef test_y(): pass\n"
+    folder = suite({"files.py": MAKE, "test_x.py": test})
+    settings(folder, FILES if kind == "file" else REDIS)
+    run = run_hasten(folder, "-n", "2", env=env, timeout=60)
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
+    assert why in starts_early(run), run.describe()
+
+
+# ---- what is not seen
+
+HASHED = """
+    import hashlib
+    import os
+    from urllib.parse import urlsplit
+
+    import psycopg
+    import pytest
+
+    URL = os.environ["DATABASE_URL"]
+    NAME = "t" + hashlib.md5(urlsplit(URL).path.encode()).hexdigest()[:12]
+    OWN = urlsplit(URL)._replace(path=f"/{NAME}").geturl()
+
+
+    @pytest.fixture(scope="session")
+    def own():
+        with psycopg.connect(URL, autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [NAME]).fetchone():
+                connection.execute(f"CREATE DATABASE {NAME}")
+        with psycopg.connect(OWN, autocommit=True) as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS t(who text)")
+        return OWN
+"""
+PREFIXED = HASHED.replace(
+    '"t" + hashlib.md5(urlsplit(URL).path.encode()).hexdigest()[:12]', 'urlsplit(URL).path[1:] + "_test"'
+)
+SHARED = """
+    import common
+    import psycopg
+
+
+    def test_before_{own}():
+        assert True
+
+
+    def test_{own}(own):
+        with psycopg.connect(own) as connection:
+            name = connection.execute("SELECT current_database()").fetchone()[0]
+            connection.execute("INSERT INTO t VALUES ('{own}')")
+        common.note("postgres", name)
+        common.meet("{own}", 2)
+        with psycopg.connect(own) as connection:
+            assert connection.execute("SELECT who FROM t").fetchall() == [("{own}",)]
+
+
+    def test_after_{own}():
+        assert True
+"""
+COMPARES = """
+    import os
+
+    import common
+
+    URL = os.environ["DATABASE_URL"]
+
+
+    def test_{own}(hasten_pg):
+        common.note("postgres", hasten_pg.url)
+        common.meet("{own}", 2)
+        assert hasten_pg.url == URL
+"""
+BY_PSQL = """
+    import os
+
+    import common
+
+    URL = os.environ["DATABASE_URL"]
+
+
+    def test_{own}():
+        ask = ["psql", "-X", "-A", "-t", "-o", "name-{own}", "-c", "SELECT current_database()", URL]
+        assert os.spawnvp(os.P_WAIT, "psql", ask) == 0
+        with open("name-{own}") as f:
+            common.note("postgres", f.read().strip())
+        common.meet("{own}", 2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("conftest", "test", "more", "why"),
+    [
+        (HASHED, SHARED, ONE_SERVER, "which every worker would"),
+        (PREFIXED, SHARED, ONE_SERVER, ""),
+        (PREFIXED, SHARED, "", ""),
+        ("", COMPARES, "", "a database of the time before the workers were forked"),
+        ("", BY_PSQL, "", "a database of the time before the workers were forked"),
+    ],
+    ids=["a hashed name", "a name in a statement", "the same, own servers", "a compared name", "another program"],
+)
+def test_a_name_that_is_not_seen_is_never_shared(
+    conftest: str, test: str, more: str, why: str, suite: Any, run_hasten: Any, env: dict[str, str]
+) -> None:
+    folder = suite({"common.py": COMMON, "conftest.py": conftest} | {f"test_{o}.py": test.format(own=o) for o in "ab"})
+    settings(folder, more)
+    run = run_hasten(folder, "-n", "2", "-x", "--dist=loadfile", env=env, timeout=90)
+    assert why in served_early(folder, run), run.describe()
+    assert "what is left of the tests runs in workers that start early" in run.out + run.err
+    shutil.rmtree(folder / "here")
+    again = run_hasten(folder, "-n", "2", "--dist=loadfile", env=env, timeout=60)
+    assert again.status == 0, again.describe()
+    assert not again.events("db_seal"), again.describe()  # early from its beginning, as it is known now
+
+
+def test_a_name_that_is_not_seen_is_an_error_where_the_start_was_chosen(
+    suite: Any, run_hasten: Any, env: dict[str, str]
+) -> None:
+    folder = suite({"common.py": COMMON} | {f"test_{o}.py": BY_PSQL.format(own=o) for o in "ab"})
+    settings(folder)
+    run = run_hasten(folder, "-n", "2", "--start=template", env=env, timeout=60)
+    assert set(run.outcomes().values()) == {"failed"}, run.describe()
+
+
+# ---- Django
+
+MANAGE = """
+    import os
+    from urllib.parse import parse_qsl, unquote, urlsplit
+
+    PARTS = urlsplit(os.environ["DATABASE_URL"])
+    DATABASES = {
+        "default": {
+            "ENGINE": "django.db.backends.postgresql",
+            "NAME": unquote(PARTS.path[1:]),
+            "USER": PARTS.username or "",
+            "HOST": dict(parse_qsl(PARTS.query)).get("host", PARTS.hostname or ""),
+        }
+    }
+    INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth"]
+    USE_TZ = True
+"""
+OF_DJANGO = """
+    import common
+    import pytest
+    from django.conf import settings
+    from django.contrib.auth.models import User
+    from django.db import connection
+
+    NAME = settings.DATABASES["default"]["NAME"]
+
+
+    @pytest.mark.django_db(transaction={transaction})
+    def test_{own}():
+        User.objects.create(username="{own}")
+        common.note("postgres", connection.settings_dict["NAME"])
+        common.meet("{own}", {n})
+        assert [user.username for user in User.objects.all()] == ["{own}"]
+        assert settings.DATABASES["default"]["NAME"] != NAME
+
+
+    def test_of_nobody_{own}():
+        assert settings.DATABASES["default"]["ENGINE"]
+"""
+
+
+def test_djangos_settings_are_each_workers_own(suite: Any, run_hasten: Any, env: dict[str, str]) -> None:
+    python_with("django", "pytest_django")
+    files = {f"test_{own}.py": OF_DJANGO.format(own=own, n=2, transaction=own == "b") for own in "ab"}
+    folder = suite({"common.py": COMMON, "config.py": MANAGE} | files)
+    settings(folder)
+    own = env | {"DJANGO_SETTINGS_MODULE": "config"}
+    run = run_hasten(folder, "-n", "2", "--dist=loadfile", env=own, timeout=120)
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
+    assert len(run.outcomes()) == 4, run.describe()
+    assert not starts_early(run), run.describe()
+    assert len({imported for imported, *_rest in noted(folder)}) == 1
+    assert len({name for *_rest, name in noted(folder)}) == 2
