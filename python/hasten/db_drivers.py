@@ -85,7 +85,9 @@ def bind_asyncpg(connect_utils: ModuleType) -> None:
             return {"dbname": text, "host": hosts}
 
         asking.get([]).append((params.database, target))
-        return addresses, params._replace(database=bound.connecting(params.database, target))
+        database = bound.connecting(params.database, target)
+        addresses = [bound.rebound(one) if isinstance(one, str) else one for one in addresses]
+        return addresses, params._replace(database=database)
 
     async def _connect(*args: Any, **kwargs: Any) -> Any:
         __tracebackhide__ = True
