@@ -4,6 +4,7 @@
     doctor.py truth [--pairs 7] [--only NAMES]   each defect alone: what doctor says, and the truth
     doctor.py fix   [--pairs 5]                  all defects that --fix can mend: the gain, beside the possible one
     doctor.py healthy                            the project without defects: doctor must advise nothing
+    doctor.py tail  [--pairs 5]                  a test longer than a worker's share: what is said of the run's end
 
 Runs hasten beside this Python. Seconds are those of a plain run, without the time for which others had the processor.
 """
@@ -12,10 +13,13 @@ import argparse
 import json
 import os
 import pathlib
+import re
+import shlex
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from importlib.metadata import entry_points
 
 from hasten.doctor.suite import Suite
@@ -46,6 +50,7 @@ DEFECTS = {
     "coverage": ("sysmon", True),
     "sqlite": ("sqlite", False),
     "lines": ("same lines", False),
+    "interpreter": ("interpreter", False),
 }
 # Advice that belongs to a defect, too: the same time can be saved in other ways.
 ALSO = {
@@ -223,6 +228,14 @@ def make_file(name, text):
     return lambda folder, bad, ini, addopts: write(folder, f"tests/test_{name}.py", text[bad])
 
 
+def make_interpreter(folder, bad, ini, addopts):
+    """Another interpreter is faster: it stands in for a newer one."""
+    write(folder, "tests/test_fast.py", "import os\nimport time\n\n\ndef test_fast():\n"
+          "    if 'FAST' in os.environ:\n        return\n" + (BURN.format(0.4) if bad else ""))  # fmt: skip
+    write(folder, "other-python", f'#!/bin/sh\nFAST=1 exec {shlex.quote(sys.executable)} "$@"\n')
+    (folder / "other-python").chmod(0o755)
+
+
 MAKERS = {
     "sleep": make_sleep,
     "import": make_import,
@@ -237,6 +250,7 @@ MAKERS = {
     "log_level": make_log_level,
     "log_file": make_log_file,
     "capture": make_capture,
+    "interpreter": make_interpreter,
     "retries": make_file("retries", [RETRIED.format(tries="1, 1"), RETRIED.format(tries="")]),
     "bytecode": make_file("many", [MANY, MANY]),
     "thresholds": make_file("garbage", [GARBAGE, GARBAGE]),
@@ -257,7 +271,7 @@ def plain_environment(defects, folder=None):
 
 
 def doctor(folder, environment, *args):
-    command = [PROGRAM, "doctor", "--python", sys.executable, "--json", "--no-orders", "--no-interpreters"]
+    command = [PROGRAM, "doctor", "--python", sys.executable, "--json", "--no-orders"]
     command += ["-n", "1", *args]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
@@ -306,10 +320,16 @@ def command_truth(options):
         with tempfile.TemporaryDirectory(prefix="hasten-bench-") as folder:
             base = pathlib.Path(folder)
             seen = make(base / "seen", {name})
-            lines = [] if name == "lines" else ["--no-lines"]
-            page = doctor(seen, plain_environment({name}, seen), "--pairs", str(options.pairs), *lines)
+            more = [] if name == "lines" else ["--no-lines"]
+            other = str(seen / "other-python")
+            more += ["--interpreter", other] if name == "interpreter" else ["--no-interpreters"]
+            page = doctor(seen, plain_environment({name}, seen), "--pairs", str(options.pairs), *more)
             real, noise = truth(name, options.pairs, base)
-        found = {c["key"]: c for c in page["candidates"] if c["saving"]["sure"] and not c["differences"]}
+        found = {
+            c["key"].replace(f" {other}", ""): c
+            for c in page["candidates"]
+            if c["saving"]["sure"] and not c["differences"]
+        }
         said = found[key]["saving"]["seconds"] if key in found else 0.0
         error = said / real - 1 if real else 0.0
         others = sorted(set(found) - {key} - ALSO.get(name, set()))
@@ -333,7 +353,7 @@ def command_fix(options):
         environment = plain_environment(set())
         bad, fixed = make(base / "bad", fixable), make(base / "fixed", fixable)
         good = make(base / "good", set(), fixable)
-        page = doctor(fixed, environment, "--fix", "--no-lines", "--pairs", str(options.pairs))
+        page = doctor(fixed, environment, "--fix", "--no-lines", "--no-interpreters", "--pairs", str(options.pairs))
         rounds = []
         for i in range(options.pairs + 1):
             times = [seconds(folder, environment) for folder in (bad, fixed, good)]
@@ -354,12 +374,40 @@ def command_healthy(options):
         page = doctor(
             make(pathlib.Path(folder), set(), set(DEFECTS) - {"rewriting"}),
             plain_environment(set()),
+            "--no-interpreters",
             "--pairs",
             str(options.pairs),
         )
     advised = [f"{c['key']}: {c['saving']['seconds']:.3f} s" for c in page["candidates"] if c["advised"]]
     print("\n".join(advised) or "no advice")
     return 1 if advised else 0
+
+
+def command_tail(options):
+    """One test is longer than a worker's share: how much later two workers end than if it were split in two."""
+    one = "import time\n\n\ndef test_{}():\n    time.sleep({})\n"
+    with tempfile.TemporaryDirectory(prefix="hasten-bench-") as name:
+        base = pathlib.Path(name)
+        for kind, parts in (("bad", [2.4]), ("good", [1.2, 1.2])):
+            for i, slept in enumerate([*parts, *[0.15] * 8]):
+                write(base / kind, f"test_{i}.py", one.format(i, slept))
+        command = [PROGRAM, "doctor", "--python", sys.executable, "--json", "--no-orders", "--no-lines", "-n", "2"]
+        done = subprocess.run(command, cwd=base / "bad", capture_output=True, text=True, check=True)
+        (note,) = [note for note in json.loads(done.stdout)["notes"] if note["key"] == "tail"]
+        found = []
+        for i in range(options.pairs + 1):
+            times = {}
+            for kind in ("bad", "good")[:: 1 if i % 2 else -1]:
+                start = time.monotonic()
+                run = [PROGRAM, "run", "--python", sys.executable, "--no-live", "-n", "2"]
+                subprocess.run(run, cwd=base / kind, capture_output=True, check=True)
+                times[kind] = time.monotonic() - start
+            if i:
+                found.append(times["bad"] - times["good"])
+    said = float(re.search(r"ends ([0-9.]+) s later", note["text"])[1])
+    real = statistics.median(found)
+    print(f"tail: said {said:.2f} s, truth {real:.2f} s; {note['details'][0]}")
+    return 0 if abs(said - real) <= 0.2 * real else 1
 
 
 def main():
@@ -369,6 +417,7 @@ def main():
         ("truth", command_truth, 7),
         ("fix", command_fix, 5),
         ("healthy", command_healthy, 7),
+        ("tail", command_tail, 5),
     ):
         verb = verbs.add_parser(name)
         verb.add_argument("--pairs", type=int, default=pairs)

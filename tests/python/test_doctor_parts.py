@@ -13,9 +13,9 @@ from hasten.doctor import fix, report
 from hasten.doctor.__main__ import seconds
 from hasten.doctor.advice import Candidate, Facts, IniEdit, Saving
 from hasten.doctor.examine import Examination
-from hasten.doctor.measure import Rounds, differing, judge
+from hasten.doctor.measure import Rounds, differing, judge, volatile
 from hasten.doctor.rules import collection, parallel, plugins, waiting
-from hasten.doctor.suite import Run, SuiteError
+from hasten.doctor.suite import Run, SuiteError, Variant
 
 TESTPATHS = IniEdit("testpaths", ["tests", "more"])
 ADDOPTS = IniEdit("addopts", ["-p", "no:cov"])
@@ -45,8 +45,6 @@ class FakeSuite:
 
 
 def test_rounds_are_interleaved_and_drop_what_does_not_pay() -> None:
-    from hasten.doctor.suite import Variant
-
     suite = FakeSuite({"plain": 5.0, "good": 3.0, "bad": 6.0, "none": 5.0})
     candidates = [Candidate(name, name, "", Variant((name,))) for name in ("good", "bad", "none")]
     Rounds(suite, 5.0, 0.1, 5, float("inf"), lambda text: None).measure(candidates)  # type: ignore[arg-type]
@@ -59,6 +57,15 @@ def test_outcomes_are_compared_by_test() -> None:
     plain, other = {"a": "passed", "b": "failed", "c": "passed"}, {"a": "failed", "c": "failed", "d": "passed"}
     found = differing(plain, other, {"c"})
     assert found == ["a: passed -> failed", "b: failed -> not there", "d: not there -> passed"]
+
+
+def test_node_ids_that_are_others_in_each_run_are_no_difference() -> None:
+    first, second = {"a[1:01]": "passed", "b[x]": "passed"}, {"a[1:02]": "passed", "b[x]": "passed"}
+    unstable = volatile(first, second)
+    assert unstable == {"a["}
+    assert differing(first, {"a[1:03]": "passed", "b[x]": "passed"}, unstable) == []
+    assert differing(first, {"a[1:03]": "passed", "b[x]": "failed"}, unstable) == ["b[x]: passed -> failed"]
+    assert volatile({"c": "passed"}, {}) == set()
 
 
 @pytest.mark.parametrize(
@@ -126,6 +133,8 @@ def test_a_file_is_replaced_whole_and_keeps_its_mode(tmp_path: Path) -> None:
 class EditedSuite:
     """A suite whose cost and outcomes come from its pytest.ini."""
 
+    part = None
+
     def __init__(self, path: Path, with_it: float, outcome: str) -> None:
         self.path, self.with_it, self.outcome, self.stop_at, self.n = path, with_it, outcome, 0, 0
 
@@ -168,6 +177,29 @@ def test_a_fix_that_does_not_pay_or_breaks_is_taken_back(tmp_path: Path, cost: f
     assert said in candidate.fixed
     assert path.read_text() == "[pytest]\n# mine\n"
     assert examination.diff == ""
+
+
+def test_what_was_in_the_noise_is_measured_again_when_a_fix_was_kept(tmp_path: Path) -> None:
+    path = tmp_path / "pytest.ini"
+    path.write_text("[pytest]\n")
+
+    class Noisy(EditedSuite):
+        def run(self, variant: Any = None, *_args: Any, **_kwargs: Any) -> Run:
+            seconds = 3.0 - ("testpaths" in path.read_text()) * 2.0 - ("log_cli" in path.read_text()) * 0.5
+            tried = bool(getattr(variant, "args", ())) * 0.5
+            return Run(quiet_s=seconds - tried, outcomes={"t": "passed"})
+
+        collect = run
+
+    examination = Examination(Noisy(path, 0.0, ""), 1, 3, 60.0, lambda text: None)  # type: ignore[arg-type]
+    examination.plain = {"t": "passed"}
+    first = Candidate("testpaths", "", "", where="collect", edits=[TESTPATHS])
+    first.saving = Saving(2.0, 0.0, 3, "certain", 0.5)
+    second = Candidate("log_cli", "", "", Variant(("x",)), edits=[IniEdit("log_cli", "false")])
+    seen = {"rootdir": str(tmp_path), "inipath": str(path)}
+    examination.fix(Facts(seen, {}, 3.0, 0.1, [], 1, {}), [first, second])
+    assert [one.fixed.partition(":")[0] for one in (first, second)] == ["kept in pytest.ini"] * 2
+    assert second.saving.seconds == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("stop_at", range(1, 8))

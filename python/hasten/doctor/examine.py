@@ -17,7 +17,7 @@ from typing import Any
 from hasten.doctor import fix, interpreters, part, same_lines
 from hasten.doctor.advice import Candidate, Facts, Note, Saving, weight
 from hasten.doctor.conditions import Conditions
-from hasten.doctor.measure import LEAST_PAIRS, Rounds, differing, judge
+from hasten.doctor.measure import LEAST_PAIRS, Rounds, differing, judge, volatile
 from hasten.doctor.report import Page, parts
 from hasten.doctor.rules import RULES, tests
 from hasten.doctor.suite import GRACE_S, Run, Suite, SuiteError, Variant
@@ -100,9 +100,13 @@ class Examination:
         lines = differing({t: one[t] for t in both if t in one}, {t: other[t] for t in both if t in other}, set())
         found = {line.rpartition(": ")[0] for line in lines} - self.unstable
         self.unstable |= found
+        if self.whole_s != math.inf:
+            self.unstable |= volatile(one, other)
         self.notes = [note for note in self.notes if note.key != "flaky"]
         if self.unstable:
-            self.notes.append(Note("flaky", "equal runs end differently", sorted(self.unstable)[:5]))
+            self.notes.append(
+                Note("flaky", "equal runs end differently", sorted(t for t in self.unstable if t[-1] != "[")[:5])
+            )
 
     def _whole(self, stop_at: float) -> Run:
         run = self.suite.run(stop_at=stop_at)
@@ -385,18 +389,40 @@ class Examination:
     def fix(self, facts: Facts, candidates: list[Candidate]) -> None:
         """One change at a time: kept when the outcomes are the same and time is saved."""
         before: dict[str, str] = {}
-        for candidate in candidates:
-            if not candidate.edits or not candidate.saving.sure or candidate.differences:
-                continue
-            try:
-                self._fix(facts, candidate, before)
-            except fix.FixError as exc:
-                candidate.fixed = f"not made: {exc}"
+        todo = [candidate for candidate in candidates if candidate.edits]
+        while self._fix_all(facts, todo, before):
+            todo = [candidate for candidate in todo if not candidate.fixed and not candidate.differences]
+            if not todo or self.left() < 0:
+                break
+            self._again(facts, todo)
+        candidates.sort(key=lambda c: -c.saving.seconds)
         for path, old in before.items():
             name = os.path.relpath(path, facts.rootdir)
             new = fix.read(path)
             lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), f"a/{name}", f"b/{name}")
             self.diff += "".join(line if line.endswith("\n") else line + "\n" for line in lines)
+
+    def _fix_all(self, facts: Facts, candidates: Sequence[Candidate], before: dict[str, str]) -> bool:
+        """Of those that are known to pay, the largest first. Whether one was kept."""
+        for candidate in sorted(candidates, key=lambda c: -c.saving.seconds):
+            if candidate.saving.sure and not candidate.differences:
+                try:
+                    self._fix(facts, candidate, before)
+                except fix.FixError as exc:
+                    candidate.fixed = f"not made: {exc}"
+        return any(candidate.fixed.startswith("kept") for candidate in candidates)
+
+    def _again(self, facts: Facts, candidates: list[Candidate]) -> None:
+        """What was below the noise, or below what is worth saying, of a suite that is faster by now."""
+        until = time.monotonic() + ROUNDS * self.left()
+        rounds = Rounds(self.suite, facts.total_s, LEAST_S, self.pairs, until, self.say, self.scales)
+        rounds.measure(candidates)
+        plain = [run.quiet_s for run in rounds.plain]
+        now = dataclasses.replace(facts, total_s=statistics.median(plain) if plain and not self.suite.part else 0.0)
+        for candidate in candidates:
+            self._weigh(now, candidate, rounds)
+            if candidate.saving.sure:
+                self._prove(candidate, rounds)
 
     def _fix(self, facts: Facts, candidate: Candidate, before: dict[str, str]) -> None:
         (edit,) = candidate.edits

@@ -27,15 +27,14 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
             "collect",
             warm=True,
         )
-    if facts.seen["gc"]["before"] >= facts.floor_s / 2:
-        yield Candidate(
-            "gc",
-            "the garbage collector looks through all imports again and again",
-            "in the root conftest: gc.disable() at its top, and in pytest_collection_finish gc.freeze() and gc.enable()"
-            " (`hasten run` does it unasked)",
-            Variant(simulate={"collector": True}),
-            weight=("once",),
-        )
+    yield Candidate(  # always: most of it is the end of the interpreter, which nobody has timed
+        "gc",
+        "the garbage collector looks through all imports again and again",
+        "in the root conftest: gc.disable() at its top, and in pytest_collection_finish gc.freeze() and gc.enable()"
+        " (`hasten run` does it unasked)",
+        Variant(simulate={"collector": True}),
+        weight=("once",),
+    )
     if facts.seen["gc"]["tests"] >= facts.floor_s:
         yield Candidate(
             "gc thresholds",
