@@ -7,6 +7,7 @@
     databases.py workers [--rounds 3]   databases for four workers: set up in each, cloned, and cloned with all cached
     databases.py reset [--rounds 40]    14 rows in 5 of 300 tables, committed, and what it takes to be rid of them
     databases.py servers [--rounds 7]   four workers' databases, all cached: one server, a server for each
+    databases.py pooler [--rounds 10]   tests with new connections each, straight to the server and through the pooler
     databases.py settings [--rounds 10] the same clone on servers with different shared_buffers
 
 Interleaved; medians of wall time, and CPU time of all processes of the server. In `workers` hasten's times begin with
@@ -188,15 +189,23 @@ def ready(rounds: int, cache: pathlib.Path) -> Rows:
     return rows
 
 
-def keeper_of(control: str) -> int:
-    """The process that listens there."""
+def keepers_of(control: str) -> list[int]:
+    """The process that listens there, and those forked from it that are still there; it is the first."""
+    found = []
     for entry in pathlib.Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 command = (entry / "cmdline").read_bytes().split(b"\0")
                 if b"keep" in command and pathlib.Path(control).parent.name.encode() in command:
-                    return int(entry.name)
-    raise SystemExit("databases: the keeper has ended")
+                    found.append((int((entry / "stat").read_text().rpartition(") ")[2].split()[19]), int(entry.name)))
+    return [pid for _start, pid in sorted(found)]
+
+
+def keeper_of(control: str) -> int:
+    found = keepers_of(control)
+    if not found:
+        raise SystemExit("databases: the keeper has ended")
+    return found[0]
 
 
 def make_template(server: Server) -> None:
@@ -403,6 +412,57 @@ def goals(rounds: int, cache: pathlib.Path) -> Rows:
     return {}
 
 
+def one_test(connections: int, url: str) -> None:
+    """What a test of an application does: its session rolls back, its engine is disposed."""
+    for _ in range(connections):
+        with psycopg.connect(url) as connection:
+            for i in range(2):
+                connection.execute(f"INSERT INTO t{i}(a, b) VALUES (%s, 'x')", (i,))
+            for i in range(6):
+                connection.execute(f"SELECT id, a, b, c FROM t{i} WHERE a = %s ORDER BY id", (i,)).fetchall()
+            connection.rollback()
+        connection.close()
+
+
+def pooler_of(control: str) -> list[int]:
+    """The process that is still there when nothing else goes on."""
+    time.sleep(3)
+    return keepers_of(control)[1:]
+
+
+def pooler(rounds: int, cache: pathlib.Path) -> Rows:
+    script = cache / "schema.sql"
+    script.write_text(schema())
+    ways = {"straight": "false", "through the pooler": "true"}
+    rows: Rows = {}
+    with contextlib.ExitStack() as stack:
+        urls, data, processes = {}, {}, {}
+        for name, how in ways.items():
+            arguments = (f"--postgres-sql={script}", f"--postgres-key={os.getpid():08x}", f"--pooler={how}")
+            control, server = stack.enter_context(keeper(cache, *arguments))
+            urls[name], data[name] = ask(control, "lease postgres gw0 1"), server.data
+            processes[name] = pooler_of(control)
+        for connections in (1, 3):
+            rows = {way: [] for name in ways for way in (name, f"{name}, its CPU too")}
+            for i in range(rounds):
+                for name in list(ways) if i % 2 else list(reversed(ways)):
+
+                    def fifty(url: str = urls[name], n: int = connections) -> None:
+                        for _ in range(50):
+                            one_test(n, url)
+                        time.sleep(0.05)  # until the last sessions have ended and are counted
+
+                    before = sum(map(own_cpu, processes[name]))
+                    wall, cpu = timed(fifty, data[name])
+                    rows[name].append((wall, cpu))
+                    rows[f"{name}, its CPU too"].append((wall, cpu + sum(map(own_cpu, processes[name])) - before))
+            del rows["straight, its CPU too"]
+            print(f"50 tests, each with {connections} new connection{'s' * (connections > 1)} of 8 statements:")
+            if connections == 1:
+                show(rows)
+    return rows
+
+
 def settings(rounds: int, _cache: pathlib.Path) -> Rows:
     sizes = ("128MB", "8MB", "16MB", "32MB", "64MB")
     rows: Rows = {f"shared_buffers={size}": [] for size in sizes}
@@ -431,6 +491,7 @@ def main() -> int:
         "reset": (reset, 40),
         "settings": (settings, 10),
         "servers": (servers, 7),
+        "pooler": (pooler, 10),
         "goals": (goals, 7),
     }
     parser.add_argument("what", choices=commands)

@@ -80,7 +80,7 @@ def read_settings(root: Path) -> tuple[list[Kind], str] | None:
 
 
 def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
-    others = ("url", "adapters", "keep", "servers", "rebind")
+    others = ("url", "adapters", "keep", "servers", "rebind", "pooler")
     unknown = sorted(set(table) - {*KINDS, *others}) if isinstance(table, dict) else ["(not a table)"]
     if unknown:
         raise pytest.UsageError(
@@ -90,6 +90,7 @@ def _checked(root: Path, table: Any) -> tuple[list[Kind], str]:
     if not isinstance(table.get("rebind", True), bool):
         raise pytest.UsageError("[tool.hasten.db] rebind: true or false")
     state.db_rebind = table.get("rebind", True)
+    state.db_pooler = _pooler(table)
     state.db_adapters = _adapters(table.get("adapters", True))
     state.db_keep = _limits(table.get("keep", {}))
     kinds = []
@@ -124,6 +125,15 @@ def _limits(value: Any) -> dict[str, int]:
     names = ("days", "megabytes")
     if not isinstance(value, dict) or any(k not in names or type(v) is not int or v < 0 for k, v in value.items()):
         raise pytest.UsageError(f"[tool.hasten.db] keep: a table of {' and '.join(names)}, each a number")
+    return value
+
+
+def _pooler(table: dict[str, Any]) -> bool | None:
+    value = table.get("pooler")
+    if value is not None and not isinstance(value, bool):
+        raise pytest.UsageError("[tool.hasten.db] pooler: true or false")
+    if value and table.get("url"):
+        raise pytest.UsageError("[tool.hasten.db] pooler: only for servers of the run's own, and not with url")
     return value
 
 
@@ -227,6 +237,8 @@ class Databases:
         if self.given:
             args += [f"--db-url={self.given}"]
         args += [f"--keep-{name}={value}" for name, value in (state.db_keep or {}).items()]
+        if state.db_pooler is not None:
+            args += [f"--pooler={str(state.db_pooler).lower()}"]
         for kind in self.kinds.values():
             given = {"key": kind.key, "sql": kind.sql, "command": kind.command, "env": kind.env}
             given |= {

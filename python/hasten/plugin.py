@@ -44,6 +44,7 @@ class State:
     db_rebind: bool = True  # URLs that were read at import are a worker's after the fork (db_bind.py)
     db_adapters: list[str] | None = None  # those that the project's settings allow; None: all (db_adapt.py)
     db_keep: dict[str, int] | None = None  # limits of what is kept of databases for later runs
+    db_pooler: bool | None = None  # None: where connections turn out to be short
     db_servers: str = ""  # "worker", "run": which of them has a PostgreSQL server (db.py)
     db_root: str = ""  # the project's folder
     resources: Any = None  # resources.Controller of a project that has some

@@ -25,7 +25,7 @@ struct db_args {
     const char *pg_key, *pg_sql, *pg_command, *pg_env;
     const char *sqlite_key, *sqlite_sql, *sqlite_command, *sqlite_env;
     const char *redis_key, *redis_command, *redis_env, *redis_file, *redis_scheme;
-    const char *pg_reset, *sqlite_reset, *redis_reset;
+    const char *pg_reset, *sqlite_reset, *redis_reset, *pooler;
     bool postgres, sqlite, redis, postgres_early, sqlite_early, redis_early, pg_each;
 };
 
@@ -65,6 +65,7 @@ static const struct opt options[] = {
     {OPT_TEXT, 0, "sqlite-command", "TEXT", "", AT(sqlite_command), NULL, true},
     {OPT_TEXT, 0, "sqlite-env", "NAME", "", AT(sqlite_env), NULL, true},
     {OPT_TEXT, 0, "postgres-reset", "HOW", "", AT(pg_reset), NULL, true},
+    {OPT_TEXT, 0, "pooler", "BOOL", "", AT(pooler), NULL, true},
     {OPT_TEXT, 0, "sqlite-reset", "HOW", "", AT(sqlite_reset), NULL, true},
     {OPT_TEXT, 0, "redis-reset", "HOW", "", AT(redis_reset), NULL, true},
     {OPT_U32, 0, "keep-days", "N", "", AT(keep_days), NULL, true},
@@ -218,7 +219,10 @@ static int keep(const struct db_args *a, struct err *err)
         .sqlite = {a->sqlite, a->sqlite_early, a->sqlite_key, a->sqlite_sql, a->sqlite_command, a->sqlite_reset,
                    a->sqlite_env},
         .redis = {a->redis, a->redis_early, a->redis_key, NULL, a->redis_command, a->redis_reset, a->redis_env},
-        .pg = {.url = a->url, .scheme = a->scheme, .server = {.major = (int)a->major, .locale = a->locale}},
+        .pg = {.url = a->url,
+               .scheme = a->scheme,
+               .server = {.major = (int)a->major, .locale = a->locale},
+               .pooler = pooler_mode_of(a->pooler)},
         .pg_each = a->pg_each,
         .kept = {.days = a->keep_days, .megabytes = a->keep_megabytes},
         .files = {.file = a->file},

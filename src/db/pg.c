@@ -51,11 +51,11 @@ bool pg_url_of(const char *url, const char *scheme, const char *name, char out[D
     return n < DB_URL_SIZE;
 }
 
-void pg_own_url(const struct pg *pg, const char *name, const char *copy, char url[DB_URL_SIZE])
+void pg_own_url(const struct pg *pg, const char *name, const char *copy, bool straight, char url[DB_URL_SIZE])
 {
-    snprintf(url, DB_URL_SIZE, "%.64s://postgres@/%s?host=%s%s%.40s/s&port=5432",
+    snprintf(url, DB_URL_SIZE, "%.64s://postgres@/%s?host=%s%s%.40s/%s&port=5432",
              pg->options.scheme ? pg->options.scheme : "postgresql", name, pg->server.folder,
-             copy[0] ? "/" PLACE_COPY : "", copy);
+             copy[0] ? "/" PLACE_COPY : "", copy, straight || pg->options.pooler == POOLER_OFF ? "s" : "p");
 }
 
 static void hand_out(struct db *db, const char *name, char url[DB_URL_SIZE])
@@ -65,7 +65,7 @@ static void hand_out(struct db *db, const char *name, char url[DB_URL_SIZE])
     const char *scheme = pg->options.scheme ? pg->options.scheme : "postgresql";
 
     if (!given)
-        pg_own_url(pg, name, "", url);
+        pg_own_url(pg, name, "", false, url);
     else if (!strcmp(given, "env"))
         snprintf(url, DB_URL_SIZE, "%.64s:///%s", scheme, name);
     else
@@ -92,6 +92,7 @@ int pg_init(struct pg *pg, const struct pg_options *options, const struct place 
             struct err *err)
 {
     *pg = (struct pg){.options = *options, .place = place, .build_lock = -1};
+    pg->pooler = (struct pooler){.mode = options->pooler, .control = -1};
     pg->db.provider = &pg_provider;
     snprintf(pg->db.run, sizeof pg->db.run, "%s", run);
     snprintf(pg->db.folder, sizeof pg->db.folder, "%s", place->folder);
@@ -343,6 +344,10 @@ int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct er
 
 int pg_begin(struct pg *pg, const char *key, const char *name, struct err *err)
 {
+    const struct pg_server *server = &pg->server;
+
+    if (!pg->options.url && pooler_start(&pg->pooler, server->folder, server->user, server->group, err) < 0)
+        return -1;
     if (pg->options.alone && pg_alone_begin(pg, err) < 0)
         return -1;
     return pg->options.watched ? pg_watch_begin(pg, key, name, err) : 0;
@@ -352,6 +357,7 @@ static int clone(struct db *db, const char *key, const char *name, struct err *e
 {
     struct pg *pg = pg_of(db);
 
+    pooler_forget(&pg->pooler, name);
     pg_watch_end(pg, name);
     if (pg_clone_plainly(pg, key, name, err) < 0)
         return -1;
@@ -361,6 +367,7 @@ static int clone(struct db *db, const char *key, const char *name, struct err *e
 
 static int swap(struct pg *pg, const char *key, const char *name, struct err *err)
 {
+    pooler_forget(&pg->pooler, name);
     pg_watch_end(pg, name);
     if (pg_pool_swap(pg, key, name, err) < 0)
         return -1;
@@ -380,13 +387,18 @@ static int replace(struct pg *pg, const char *key, const char *name, struct err 
 {
     if (!pg->options.alone)
         return swap(pg, key, name, err);
-    return !pg->alone.spoilt && swap(pg, key, name, err) == 0 ? 0 : renew(pg, key, name, err);
+    if (!pg->alone.spoilt && swap(pg, key, name, err) == 0)
+        return 0;
+    if (pg_server_check(&pg->server, err) < 0) /* it has died, and was not put back: the keeper counts that */
+        return -1;
+    return renew(pg, key, name, err);
 }
 
 static int clean(struct db *db, const char *key, const char *name, struct str *what, struct err *err)
 {
     struct pg *pg = pg_of(db);
 
+    pooler_settle(&pg->pooler, name);
     if (pg_watch_clean(pg, name, what) == 0)
         return 0;
     trace_event("db_changed", TRACE_TEXT("name", name), TRACE_TEXT("what", str_text(what)));
@@ -396,6 +408,7 @@ static int clean(struct db *db, const char *key, const char *name, struct str *w
 static void idle(struct db *db)
 {
     pg_pool_fill(pg_of(db));
+    pg_consider_pooler(pg_of(db));
 }
 
 /* A template has to be made an ordinary database before it can be dropped. */
@@ -447,6 +460,7 @@ static int check(struct db *db, struct err *err)
 
     if (pg->options.url)
         return pq_run(pg->conn, "SELECT 1", NULL, err);
+    pooler_check(&pg->pooler);
     for (int round = 0; round < 1000; round++) { /* a connection may break before the server is seen to end */
         if (pg_server_check(&pg->server, err) < 0)
             return -1;
@@ -479,6 +493,7 @@ static void release(struct db *db)
     struct pg *pg = pg_of(db);
 
     pq_watch(NULL, NULL);
+    pooler_end(&pg->pooler);
     pg_pool_release(pg);
     pg_watch_release(pg);
     if (pg->conn && pg->options.url)

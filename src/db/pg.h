@@ -15,6 +15,7 @@
 #include "db/pg_pool.h"
 #include "db/pg_server.h"
 #include "db/pg_watch.h"
+#include "db/pooler.h"
 #include "db/provider.h"
 
 struct pg_conn;
@@ -27,6 +28,7 @@ struct pg_options {
     bool watched;                    /* databases are cleaned between tests (pg_watch.h) ... */
     bool in_place;                   /* ... and not only by new clones */
     bool alone;                      /* only one worker uses the server (pg_alone.h) */
+    enum pooler_mode pooler;         /* of our own server */
 };
 
 struct pg {
@@ -44,6 +46,7 @@ struct pg {
     struct pg_pool pool;
     struct pg_alone alone;
     uint32_t sealed_at; /* newest oid of a database when one was sealed (pg_seal.c) */
+    struct pooler pooler;
 };
 
 /* Says what server it will be, so that URLs can be handed out before it runs. options' texts are borrowed. */

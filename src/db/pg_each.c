@@ -276,7 +276,7 @@ static void hand_out(struct db *db, const char *name, char url[DB_URL_SIZE])
 {
     const struct pg_each *each = each_of(db);
 
-    pg_own_url(&each->base, name, worker_of(name), url);
+    pg_own_url(&each->base, name, worker_of(name), false, url);
 }
 
 /* ---- the template, by the first server */

@@ -15,15 +15,16 @@ int pg_drop_any(struct pg *pg, const char *name, struct err *err); /* a template
 
 int pg_list(struct db *db, db_entry_fn *each, void *arg, struct err *err);
 int pg_prune(struct db *db, bool all_templates, struct err *err);
-void pg_drop_own(struct pg *pg); /* this run's */
+void pg_drop_own(struct pg *pg);        /* this run's */
+void pg_consider_pooler(struct pg *pg); /* now and then: whether connections are short */
 
 int pg_exists(struct pg *pg, const char *name, bool *found, struct err *err);
 int pg_create(struct pg *pg, const char *name, const char *from, struct err *err);
 int pg_connect(struct pg *pg, struct err *err);                                  /* and takes the run's lock */
 int pg_begin(struct pg *pg, const char *key, const char *name, struct err *err); /* it is there, as its template */
 
-/* On our own server; copy: the name of the one that is a copy of it (pg_server.h), "" for itself. */
-void pg_own_url(const struct pg *pg, const char *name, const char *copy, char url[DB_URL_SIZE]);
+/* On our own server, straight: past a pooler; copy: the name of the one that is a copy of it (pg_server.h), "" for itself. */
+void pg_own_url(const struct pg *pg, const char *name, const char *copy, bool straight, char url[DB_URL_SIZE]);
 void pg_attend(struct pg *pg); /* statements that are waited for from here on are of this server */
 bool pg_has_ended(const struct pg *pg);
 void pg_unlock_build(struct pg *pg);

@@ -26,20 +26,36 @@ static void new_name(struct pg *pg, const char *what, char name[DB_NAME_SIZE])
 }
 
 /* Backends that were told to end may take a moment. */
-static int rename_database(struct pg *pg, const char *from, const char *to, struct err *err)
+static int end_connections(struct pg *pg, const char *name, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = 500000};
+    char sql[256];
+    char left[16] = "";
+    bool found;
 
+    snprintf(sql, sizeof sql,
+             "SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM pg_catalog.pg_stat_activity WHERE datname = '%s'",
+             name);
+    for (int round = 0; round < RENAME_ROUNDS; round++) {
+        if (pg_ask(pg, sql, left, sizeof left, &found, err) < 0)
+            return -1;
+        if (!strcmp(left, "0"))
+            break;
+        nanosleep(&nap, NULL);
+    }
+    return 0;
+}
+
+/* Somebody may connect meanwhile. The server itself waits five seconds for those who are connected: they are ended before. */
+static int rename_database(struct pg *pg, const char *from, const char *to, struct err *err)
+{
     for (int round = 0;; round++) {
-        const int code = pq_runf(pg->conn, err, "ALTER DATABASE %s RENAME TO %s", from, to);
+        int code = end_connections(pg, from, err);
 
+        if (code == 0)
+            code = pq_runf(pg->conn, err, "ALTER DATABASE %s RENAME TO %s", from, to);
         if (code == 0 || round == RENAME_ROUNDS || strcmp(pq_state(), "55006") != 0)
             return code;
-        if (pq_runf(pg->conn, err,
-                    "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = '%s'",
-                    from) < 0)
-            return -1;
-        nanosleep(&nap, NULL);
     }
 }
 

@@ -110,6 +110,7 @@ int pg_seal(struct db *db, const char *key, const char *name, struct str *what, 
     if (note_newest(pg, err) < 0)
         return -1;
     pg_watch_end(pg, name); /* our own connection to it */
+    pooler_forget(&pg->pooler, name);
     if (count_sessions(pg, name, &n, err) < 0)
         return -1;
     if (n)

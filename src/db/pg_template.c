@@ -54,7 +54,10 @@ int pg_template_begin(struct db *db, const char *key, char url[DB_URL_SIZE], str
         db->provider->template_end(db, key, false, &unused);
         return -1;
     }
-    db->provider->hand_out(db, build, url);
+    if (pg->options.url)
+        db->provider->hand_out(db, build, url);
+    else
+        pg_own_url(pg, build, "", true, url);
     trace_event("db_template_build", TRACE_TEXT("key", key));
     return 0;
 }
