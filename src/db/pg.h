@@ -27,6 +27,7 @@ struct pg_options {
     bool (*ended)(void);             /* true: nobody waits for us any more; NULL: never */
     bool watched;                    /* databases are cleaned between tests (pg_watch.h) ... */
     bool in_place;                   /* ... and not only by new clones */
+    struct pg_known *known;          /* borrowed: shared with other copies of the same cluster; NULL: it is not */
     bool alone;                      /* only one worker uses the server (pg_alone.h) */
     enum pooler_mode pooler;         /* of our own server */
 };

@@ -179,14 +179,15 @@ static void spoil(struct pg *pg, const char *how)
 int pg_alone_begin(struct pg *pg, struct err *err)
 {
     struct pg_alone *alone = &pg->alone;
+    struct pg_known *known = pg_known(pg);
     struct str row = STR_INIT;
     int n_touched;
     int code = 0;
 
-    if (!alone->catalogs[0]) {
-        code = look_at_catalogs(pg, "0", alone->catalogs, &n_touched, err);
+    if (!alone->files[0])
         look_at_files(pg, alone->files);
-    }
+    if (!known->catalogs[0])
+        code = look_at_catalogs(pg, "0", known->catalogs, &n_touched, err);
     if (code == 0)
         code = pq_run(pg->conn, "SELECT pg_catalog.pg_current_wal_insert_lsn()", &row, err);
     if (code == 0 && !wal_position(str_text(&row), &alone->from))
@@ -223,7 +224,7 @@ bool pg_alone_judge(struct pg *pg, const struct wal_touches *touches, uint32_t o
             str_addf(&numbers, ",%u", last = database);
     }
     if ((shared || last) && (look_at_catalogs(pg, str_text(&numbers), catalogs, &n_touched, &err) < 0 ||
-                             n_touched > 0 || strcmp(catalogs, pg->alone.catalogs) != 0))
+                             n_touched > 0 || strcmp(catalogs, pg_known(pg)->catalogs) != 0))
         spoil(pg, "catalogs");
     if (!pg->alone.spoilt && touches->silent && has_unlogged_elsewhere(pg))
         spoil(pg, "unlogged");

@@ -17,9 +17,8 @@ struct pg;
 struct wal_touches;
 
 struct pg_alone {
-    char catalogs[64]; /* what they hold, in short; "": the server has just begun */
-    char files[160];   /* which those of its settings are */
-    uint64_t from;     /* the log is read from here on, where no pg_watch reads it */
+    char files[160]; /* which those of its settings are; "": the server has just begun */
+    uint64_t from;   /* the log is read from here on, where no pg_watch reads it */
     bool spoilt;
 };
 

@@ -61,6 +61,7 @@ static struct pg_each_one *add(struct pg_each *each, const char *name, struct er
     one = hs_alloc(sizeof *one);
     *one = (struct pg_each_one){.state = ABSENT};
     snprintf(one->name, sizeof one->name, "%s", name);
+    options.known = &each->known;
     options.server.copied = &each->base.server;
     options.server.name = worker_of(one->name);
     if (pg_init(&one->pg, &options, each->place, each->db.run, err) < 0) {
@@ -372,6 +373,7 @@ static void release(struct db *db)
     free(each->ones);
     each->ones = NULL;
     each->n = 0;
+    pg_known_release(&each->known);
     each->base.db.provider->release(&each->base.db);
 }
 

@@ -20,6 +20,7 @@ struct pg_each {
     struct db db;
     struct pg base;            /* builds the template */
     struct pg_options options; /* of the others */
+    struct pg_known known;     /* of all copies */
     const struct place *place; /* borrowed */
     uint32_t n_workers;
     const char *key;           /* borrowed: of the template, as clone was told it last */

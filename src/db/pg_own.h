@@ -38,6 +38,8 @@ int pg_seal(struct db *db, const char *key, const char *name, struct str *what, 
 /* CREATE DATABASE and what belongs to it, nothing watched; key as in provider.h. */
 int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct err *err);
 
+struct pg_known *pg_known(struct pg *pg); /* its own, or the one that it shares */
+
 /* Where the log of our own server is; folder: room for its path, which source borrows. */
 struct wal_source;
 int pg_log_source(struct pg *pg, struct pg_conn *conn, struct wal_source *source, char folder[PLACE_SIZE + 16],

@@ -41,11 +41,24 @@ static struct pg_watch *find(struct pg *pg, const char *name)
     return NULL;
 }
 
+struct pg_known *pg_known(struct pg *pg)
+{
+    return pg->options.known ? pg->options.known : &pg->watching.own;
+}
+
+void pg_known_release(struct pg_known *known)
+{
+    pg_relations_release(known->items, known->n);
+    *known = (struct pg_known){.n = 0};
+}
+
 static struct pg_relations *relations_of(struct pg *pg, const char *key)
 {
-    for (size_t i = 0; i < pg->watching.n_relations; i++)
-        if (!strcmp(pg->watching.relations[i].key, key))
-            return &pg->watching.relations[i];
+    struct pg_known *known = pg_known(pg);
+
+    for (size_t i = 0; i < known->n; i++)
+        if (!strcmp(known->items[i].key, key))
+            return &known->items[i];
     return NULL;
 }
 
@@ -73,7 +86,7 @@ int pg_log_source(struct pg *pg, struct pg_conn *conn, struct wal_source *source
 
 static int look_at_relations(struct pg *pg, const struct pg_watch *w, struct err *err)
 {
-    struct pg_watching *all = &pg->watching;
+    struct pg_known *known = pg_known(pg);
     struct pg_relations relations = {.n = 0};
 
     if (pg->options.url || relations_of(pg, w->key))
@@ -81,8 +94,8 @@ static int look_at_relations(struct pg *pg, const struct pg_watch *w, struct err
     snprintf(relations.key, sizeof relations.key, "%s", w->key);
     if (pg_relations_read(w->conn, &relations, err) < 0)
         return -1;
-    all->relations = hs_realloc(all->relations, (all->n_relations + 1) * sizeof *all->relations);
-    all->relations[all->n_relations++] = relations;
+    known->items = hs_realloc(known->items, (known->n + 1) * sizeof *known->items);
+    known->items[known->n++] = relations;
     return 0;
 }
 
@@ -164,7 +177,7 @@ void pg_watch_release(struct pg *pg)
     for (size_t i = 0; i < all->n; i++)
         pq_close(all->items[i].conn);
     free(all->items);
-    pg_relations_release(all->relations, all->n_relations);
+    pg_known_release(&all->own);
     *all = (struct pg_watching){0};
 }
 

@@ -39,6 +39,15 @@ struct pg_relations {
     size_t n;
 };
 
+/* What is known of templates: the same for all copies of a cluster, whose servers may share it. */
+struct pg_known {
+    struct pg_relations *items; /* owned, n: of each template */
+    size_t n;
+    char catalogs[64]; /* pg_alone.h: of a server that has just begun; "": not looked at yet */
+};
+
+void pg_known_release(struct pg_known *known);
+
 struct pg_watch {
     char name[DB_NAME_SIZE];
     char key[DB_NAME_SIZE];
@@ -51,8 +60,7 @@ struct pg_watch {
 struct pg_watching {
     struct pg_watch *items; /* owned, n */
     size_t n;
-    struct pg_relations *relations; /* owned, n_relations: of each template */
-    size_t n_relations;
+    struct pg_known own; /* of this server alone */
     uint32_t segment_bytes, timeline;
 };
 
