@@ -374,9 +374,26 @@ static int swap(struct pg *pg, const char *key, const char *name, struct err *er
     return pg_begin(pg, key, name, err);
 }
 
+/* The server itself: a connection that has ended may be all that is seen of that for a moment. */
+static bool is_dead(struct pg *pg, struct err *err)
+{
+    struct err unused;
+
+    if (pq_run(pg->conn, "SELECT 1", NULL, &unused) == 0)
+        return false;
+    for (int round = 0; round < 100; round++) {
+        if (pg_server_check(&pg->server, err) < 0)
+            return true;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+    return false;
+}
+
 /* Its server, of which the worker has spoilt more than its database, begins again as a copy; a new clone is what that ends in. */
 static int renew(struct pg *pg, const char *key, const char *name, struct err *err)
 {
+    if (is_dead(pg, err))
+        return -1; /* check says it, to those who count */
     trace_event("db_renew", TRACE_TEXT("name", name));
     pg->db.provider->forget(&pg->db);
     return start(&pg->db, err) < 0 ? -1 : clone(&pg->db, key, name, err);
