@@ -393,7 +393,7 @@ static bool is_dead(struct pg *pg, struct err *err)
 static int renew(struct pg *pg, const char *key, const char *name, struct err *err)
 {
     if (is_dead(pg, err))
-        return -1; /* check says it, to those who count */
+        return -1; /* it was not put back: check says so, and the keeper counts that */
     trace_event("db_renew", TRACE_TEXT("name", name));
     pg->db.provider->forget(&pg->db);
     return start(&pg->db, err) < 0 ? -1 : clone(&pg->db, key, name, err);
@@ -404,11 +404,7 @@ static int replace(struct pg *pg, const char *key, const char *name, struct err 
 {
     if (!pg->options.alone)
         return swap(pg, key, name, err);
-    if (!pg->alone.spoilt && swap(pg, key, name, err) == 0)
-        return 0;
-    if (pg_server_check(&pg->server, err) < 0) /* it has died, and was not put back: the keeper counts that */
-        return -1;
-    return renew(pg, key, name, err);
+    return !pg->alone.spoilt && swap(pg, key, name, err) == 0 ? 0 : renew(pg, key, name, err);
 }
 
 static int clean(struct db *db, const char *key, const char *name, struct str *what, struct err *err)
