@@ -58,6 +58,8 @@ ALSO = {
     "bytecode": {"rewriting"},
     "coverage": {"hasten cov", "coverage"},
     "import": {"gc"},
+    "gc": {"gc thresholds"},
+    "log_file": {"gc thresholds"},
     "teardown": {"fixture scope server tests/test_teardown.py:6"},
     "retries": {"sleep tests/test_retries.py:8"},
 }
@@ -348,12 +350,23 @@ def command_truth(options):
 
 def command_fix(options):
     fixable = {name for name, (_key, can) in DEFECTS.items() if can}
+    fixable &= set(options.only.split(",")) if options.only else fixable
     with tempfile.TemporaryDirectory(prefix="hasten-bench-") as folder:
         base = pathlib.Path(folder)
         environment = plain_environment(set())
         bad, fixed = make(base / "bad", fixable), make(base / "fixed", fixable)
         good = make(base / "good", set(), fixable)
-        page = doctor(fixed, environment, "--fix", "--no-lines", "--no-interpreters", "--pairs", str(options.pairs))
+        page = doctor(
+            fixed,
+            environment,
+            "--fix",
+            "--no-lines",
+            "--no-interpreters",
+            "--within",
+            "1h",
+            "--pairs",
+            str(options.pairs),
+        )
         rounds = []
         for i in range(options.pairs + 1):
             times = [seconds(folder, environment) for folder in (bad, fixed, good)]

@@ -86,6 +86,10 @@ def test_a_slow_teardown_is_for_a_person_to_judge() -> None:
     teardown = found["teardown db conftest.py:3"]
     assert (teardown.judge, teardown.where, weight(seen.seen, teardown.weight)) == (True, "seen", 1.2)
     assert weight(seen.seen, found["fixture scope db conftest.py:3"].weight) == pytest.approx(1.6 * 3 / 4)
+    here = fixtures.find(facts(fixtures=[fixture(teardown_s=0.0)], unused={"db": ["b", "of another file"]}))
+    unused = next(one for one in here if one.key == "unused fixture db conftest.py:3")
+    assert isinstance(unused, Candidate)
+    assert unused.variant.simulate == {"unused": {"db": ["b"]}}
     assert keys(fixtures.find, facts(fixtures=[fixture(setup_s=0.01, teardown_s=0.05)])) == []
 
 

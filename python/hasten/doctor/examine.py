@@ -69,7 +69,7 @@ class Examination:
         self.notes: list[Note] = []
         self.diff = ""
         self.whole_s = 0.0  # wall time of one run of the whole suite; inf: it was never run as a whole
-        self.busy = 1.0  # wall time of a run over its quiet time: others use the machine, too
+        self.busy = 1.0  # wall time for each second of CPU time: others use the machine, too
         self.left_out: list[Candidate] = []  # for which there is no time
         self.scales: dict[str, float] = {}
 
@@ -82,7 +82,8 @@ class Examination:
         self.say("running the suite as it is")
         first = self._whole(self.start + FIRST * self.within_s)  # fills caches; its time does not count
         self.whole_s = math.inf if first.stopped else first.wall_s
-        self.busy = max(1.0, first.wall_s / first.quiet_s) if first.quiet_s else 1.0
+        asleep = max(first.quiet_s - first.cpu_s, 0.0)
+        self.busy = max(1.0, (first.wall_s - asleep) / first.cpu_s) if first.cpu_s else 1.0
         second = self._whole(self.until) if self.whole_s * SHORT <= self.left() else first
         self.plain = dict(second.outcomes)
         self._find_unstable(first.outcomes, second.outcomes)
@@ -150,7 +151,7 @@ class Examination:
         return False
 
     def _imports(self, facts: Facts) -> dict[str, Any]:
-        if not self._has_time(10 * facts.marks["collected"] * self.busy, "imports"):
+        if not self._has_time(25 * facts.marks["collected"] * self.busy, "imports"):
             return {}
         self.say("measuring imports")
         options = ["--python", sys.executable, "--collect", "--json", "--runs", "2"]

@@ -16,8 +16,9 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
         place = facts.short(fixture["place"])
         name = fixture["name"]
         key = f"{name} {fixture['place']}"
-        unused = facts.seen["unused"].get(name, [])
-        if unused:
+        never = set(facts.seen["unused"].get(name, ()))  # by name: another file's fixture may have the same
+        unused = [test for test in fixture["tests"] if test in never]
+        if unused and fixture["scope"] == "function":
             yield Candidate(
                 f"unused fixture {name} {place}",
                 f"fixture {name} ({place}) is made for {len(unused)} tests that never look at it",
@@ -25,7 +26,7 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
                 Variant(simulate={"unused": {name: unused}}),
                 details=unused[:3],
                 weight=("fixture", key),
-                tests=[test for test in fixture["tests"] if test in set(unused)],
+                tests=unused,
             )
         if (
             fixture["scope"] in ("function", "class", "module", "package")
