@@ -548,7 +548,8 @@ def test_the_keeper_ends_with_the_process_for_which_it_keeps(keep: Any) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_it_works_as_a_user_who_is_not_root(tmp_path_factory: pytest.TempPathFactory, keep: Any) -> None:
+@pytest.mark.parametrize("servers", [[], ["--postgres-each"]])
+def test_it_works_as_a_user_who_is_not_root(keep: Any, servers: list[str]) -> None:
     own = Path("/tmp") / f"hasten-e2e-{os.getpid()}-{time.monotonic_ns()}"
     own.mkdir()
     shutil.copy(os.path.realpath(find_program()), own / "hasten")
@@ -556,7 +557,7 @@ def test_it_works_as_a_user_who_is_not_root(tmp_path_factory: pytest.TempPathFac
     try:
         env = {"PATH": os.environ["PATH"], "XDG_CACHE_HOME": str(own), "TMPDIR": str(own)}
         person = {"user": 65534, "group": 65534, "extra_groups": [], "cwd": "/"}
-        process, facts = keep("--postgres", program=str(own / "hasten"), env=env, **person)
+        process, facts = keep("--postgres", *servers, program=str(own / "hasten"), env=env, **person)
         answer = ask(facts["control"], "lease postgres gw0 1")
         assert answer.startswith("ok postgresql://"), answer
         with psycopg.connect(answer[3:]) as connection:
