@@ -473,7 +473,8 @@ static int check(struct db *db, struct err *err)
 
     if (pg->options.url)
         return pq_run(pg->conn, "SELECT 1", NULL, err);
-    pooler_check(&pg->pooler);
+    if (!pooler_check(&pg->pooler)) /* it takes connections along: tests that failed by that run again */
+        return err_set(err, "the process that keeps sessions of the PostgreSQL server has ended");
     for (int round = 0; round < 1000; round++) { /* a connection may break before the server is seen to end */
         if (pg_server_check(&pg->server, err) < 0)
             return -1;
