@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -332,6 +332,10 @@ class Databases:
     def before_fork(self) -> str | None:
         """The reason not to fork workers from here, or None: what was had at import is everybody's no more."""
         return self.bound.before_fork() if self.bound is not None else None
+
+    def is_to_blame(self, texts: Iterable[str]) -> str | None:
+        """The reason for another start when what could not be collected shows a database of the importing process."""
+        return self.bound.is_to_blame(texts) if self.bound is not None else None
 
     def is_served(self, why: str) -> bool:
         """An early start that was remembered for this reason is not needed any more."""

@@ -20,7 +20,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -159,6 +159,16 @@ class Bound:
             with open(os.path.join(main, file), "rb") as f:
                 digests[file] = hashlib.file_digest(f, "blake2b").hexdigest()
         return digests
+
+    def is_to_blame(self, texts: Iterable[str]) -> str | None:
+        """A driver or a program that does not come by here found no database yet, perhaps."""
+        for text in texts:
+            for name in self._names():
+                if name in text:
+                    return f"'{name}' is shown by what could not be collected before the workers are forked"
+            if self.files and CANNOT_OPEN in text:
+                return "a database could not be opened before the workers are forked"
+        return None
 
     # ---- after it
 

@@ -246,12 +246,20 @@ class Template:
         if not (alarm and is_auto) and (self.parts is None or not self.parts.index):  # the others have collected, too
             alarm = (state.db.before_fork() if state.db is not None else None) or alarm
         n_items = len(self.parts.order) if self.parts is not None else len(session.items)
-        if not alarm or not is_auto or not n_items or blocked:
+        blame = self._blame() if blocked and is_auto else None
+        alarm = blame or alarm
+        if not alarm or not is_auto or (not blame and (not n_items or blocked)):
             return False
         if self.parts is not None:
             self.parts.end_peers()
         _native.send(state.template_chan, _native.WIRE_EARLY, 0, 0, 0, alarm.encode("utf-8", "replace")[:4000])
         return True
+
+    def _blame(self) -> str | None:
+        """Why errors of collection may be none of the suite's."""
+        if state.db is None or self.parts is not None:
+            return None
+        return state.db.is_to_blame(str(event) for event in self.events)  # type: ignore[no-any-return]
 
     def _serve(self) -> tuple[int, int, int, int, int] | bool:
         shelter_objects(self.config)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from bound_suites import COMMON, MAKE, ONE, OWN, SCHEMA
 from conftest import Run, read_cases
-from servers import HAS_POSTGRES, python_with
+from servers import HAS_POSTGRES, postgres, python_with
 
 PYTHON = python_with("psycopg", "sqlalchemy", "redis")
 pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
@@ -230,6 +230,32 @@ def test_what_code_at_import_leaves_in_files_and_caches(
     run = run_hasten(folder, "-n", "2", env=env, timeout=60)
     assert set(run.outcomes().values()) == {"passed"}, run.describe()
     assert why in starts_early(run), run.describe()
+
+
+BY_PROGRAM = """
+    import os
+    import subprocess
+
+    ASK = ["psql", "-X", "-A", "-t", "-c", "SELECT who FROM t", os.environ["DATABASE_URL"]]
+    ROWS = subprocess.run(ASK, capture_output=True, text=True, check=True).stdout.split()
+"""
+
+
+def test_another_program_at_import_takes_the_early_start(suite: Any, run_hasten: Any, env: dict[str, str]) -> None:
+    folder = using(suite, BY_PROGRAM, "at_import.ROWS == ['template']", ONE_SERVER)
+    run = run_hasten(folder, "-n", "2", "--dist=loadfile", env=env, timeout=60)
+    assert set(run.outcomes().values()) == {"passed"}, run.describe()
+
+
+def test_on_a_given_server_nothing_is_left(suite: Any, run_hasten: Any, env: dict[str, str]) -> None:
+    folder = using(suite, READS, "at_import.COLUMNS == (1,)")
+    with postgres(Path(env["XDG_CACHE_HOME"])) as server:
+        settings(folder, f'url = "{server.url}"\n')
+        run = run_hasten(folder, "-n", "2", "--dist=loadfile", env=env, timeout=60)
+        assert set(run.outcomes().values()) == {"passed"}, run.describe()
+        assert not starts_early(run), run.describe()
+        assert len({name for *_rest, name in noted(folder)}) == 2
+        assert {name for name in server.databases() if not name.startswith("hasten_t_")} == set()
 
 
 # ---- what is not seen
