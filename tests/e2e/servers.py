@@ -66,7 +66,10 @@ def postgres(cache: Path) -> Iterator[Server]:
     held = subprocess.Popen(["sleep", "3600"])
     command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--postgres"]
     keeper = subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"XDG_CACHE_HOME": str(cache)}
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"XDG_CACHE_HOME": str(cache), "HASTEN_DB_POOLER": "0"},
     )
     try:
         assert keeper.stdout is not None

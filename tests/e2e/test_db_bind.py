@@ -20,6 +20,9 @@ SETTINGS = """
 [tool.hasten.db]
 postgres = { setup = "schema.sql", env = "DATABASE_URL" }
 """
+# Each of these runs takes seconds.
+more_only = pytest.mark.skipif(not os.environ.get("HASTEN_TEST_BOUND"), reason="HASTEN_TEST_BOUND=1 has these run, too")
+
 ONE_SERVER = 'servers = "run"\n'
 FILES = """
 sqlite = { setup = "files:make", files = ["files.py"], env = "FILE_URL", form = "path" }
@@ -89,7 +92,7 @@ def test_what_was_bound_at_import_is_each_workers_own(
     assert [event["what"] for event in run.events("db_seal")] in ([""], [])  # [] where no server was there to be closed
 
 
-@pytest.mark.parametrize("switch", ["on", "off", "setting"])
+@pytest.mark.parametrize("switch", ["on", "off", pytest.param("setting", marks=more_only)])
 def test_outcomes_are_plain_pytests_with_and_without(
     switch: str, suite: Any, run_hasten: Any, env: dict[str, str]
 ) -> None:
@@ -105,6 +108,7 @@ def test_outcomes_are_plain_pytests_with_and_without(
     assert bool(starts_early(run)) is (switch != "on"), run.describe()
 
 
+@more_only
 def test_a_remembered_early_start_for_a_variable_is_forgotten(suite: Any, run_hasten: Any, env: dict[str, str]) -> None:
     folder = whole(suite, 1)
     early = run_hasten(folder, "-n", "2", env=env | {"HASTEN_DB_REBIND": "0"}, timeout=60)
@@ -185,10 +189,11 @@ def test_code_at_import_may_ask_its_database(suite: Any, run_hasten: Any, env: d
             """connection.execute("SELECT count(*) FROM t WHERE who = 'seed'").fetchone() == (1,)""",
             "the database was changed before the workers are forked",
         ),
-        (
+        pytest.param(
             READS + '        connection.execute("CREATE TABLE IF NOT EXISTS more(x int)")\n',
             'connection.execute("SELECT count(*) FROM more").fetchone() == (0,)',
             "the database was changed before the workers are forked",
+            marks=more_only,
         ),
     ],
     ids=["a connection", "a row", "a table"],
@@ -226,7 +231,7 @@ def test_what_code_at_import_leaves_in_files_and_caches(
         pytest.skip("no Redis server")
     test = f"import os\nimport redis\nimport sqlite3\n{at_import}\ndef test_x(): pass\ndef test_y(): pass\n"
     folder = suite({"files.py": MAKE, "test_x.py": test})
-    settings(folder, FILES if kind == "file" else REDIS)
+    (folder / "pyproject.toml").write_text("[tool.hasten.db]" + (FILES if kind == "file" else REDIS))
     run = run_hasten(folder, "-n", "2", env=env, timeout=60)
     assert set(run.outcomes().values()) == {"passed"}, run.describe()
     assert why in starts_early(run), run.describe()
@@ -241,6 +246,7 @@ BY_PROGRAM = """
 """
 
 
+@more_only
 def test_another_program_at_import_takes_the_early_start(suite: Any, run_hasten: Any, env: dict[str, str]) -> None:
     folder = using(suite, BY_PROGRAM, "at_import.ROWS == ['template']", ONE_SERVER)
     run = run_hasten(folder, "-n", "2", "--dist=loadfile", env=env, timeout=60)
@@ -341,10 +347,10 @@ BY_PSQL = """
     ("conftest", "test", "more", "why"),
     [
         (HASHED, SHARED, ONE_SERVER, "which every worker would"),
-        (PREFIXED, SHARED, ONE_SERVER, ""),
+        pytest.param(PREFIXED, SHARED, ONE_SERVER, "", marks=more_only),
         (PREFIXED, SHARED, "", ""),
         ("", COMPARES, "", "a database of the time before the workers were forked"),
-        ("", BY_PSQL, "", "a database of the time before the workers were forked"),
+        pytest.param("", BY_PSQL, "", "a database of the time before the workers were forked", marks=more_only),
     ],
     ids=["a hashed name", "a name in a statement", "the same, own servers", "a compared name", "another program"],
 )
@@ -356,6 +362,8 @@ def test_a_name_that_is_not_seen_is_never_shared(
     run = run_hasten(folder, "-n", "2", "-x", "--dist=loadfile", env=env, timeout=90)
     assert why in served_early(folder, run), run.describe()
     assert "what is left of the tests runs in workers that start early" in run.out + run.err
+    if test is not COMPARES:
+        return
     shutil.rmtree(folder / "here")
     again = run_hasten(folder, "-n", "2", "--dist=loadfile", env=env, timeout=60)
     assert again.status == 0, again.describe()
@@ -374,6 +382,7 @@ def test_a_name_that_is_not_seen_is_private_on_a_server_of_ones_own(
     assert len({worker for _imported, worker, *_rest in noted(folder)}) == 2
 
 
+@more_only
 def test_a_name_that_is_not_seen_is_an_error_where_the_start_was_chosen(
     suite: Any, run_hasten: Any, env: dict[str, str]
 ) -> None:
