@@ -35,7 +35,9 @@ redis = { env = "REDIS_URL" }
 @pytest.fixture(scope="module")
 def env(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """One cache for this module: initdb takes seconds."""
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
+    cache = str(tmp_path_factory.mktemp("cache"))
+    # Some of the plugins that may be installed beside the drivers connect to their own servers: an early start.
+    return {"XDG_CACHE_HOME": cache, "PYTHONPATH": ".", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +66,7 @@ def noted(folder: Path) -> list[list[str]]:
 
 def plain(folder: Path, env: dict[str, str]) -> dict[str, str]:
     path = folder / "plain.xml"
-    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--junitxml={path}"]
+    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "hasten.plugin", f"--junitxml={path}"]
     subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, check=False)
     return {case.name: case.outcome for case in read_cases(path)}
 
@@ -292,6 +294,8 @@ PREFIXED = HASHED.replace(
     '"t" + hashlib.md5(urlsplit(URL).path.encode()).hexdigest()[:12]', 'urlsplit(URL).path[1:] + "_test"'
 )
 SHARED = """
+    import os
+
     import common
     import psycopg
 
@@ -303,11 +307,11 @@ SHARED = """
     def test_{own}(own):
         with psycopg.connect(own) as connection:
             name = connection.execute("SELECT current_database()").fetchone()[0]
-            connection.execute("INSERT INTO t VALUES ('{own}')")
+            connection.execute("INSERT INTO t VALUES (%s)", [str(os.getpid())])
         common.note("postgres", name)
-        common.meet("{own}", 2)
+        common.meet("{own}", {n})
         with psycopg.connect(own) as connection:
-            assert connection.execute("SELECT who FROM t").fetchall() == [("{own}",)]
+            assert {{row[0] for row in connection.execute("SELECT who FROM t")}} == {{str(os.getpid())}}
 
 
     def test_after_{own}():
@@ -357,7 +361,9 @@ BY_PSQL = """
 def test_a_name_that_is_not_seen_is_never_shared(
     conftest: str, test: str, more: str, why: str, suite: Any, run_hasten: Any, env: dict[str, str]
 ) -> None:
-    folder = suite({"common.py": COMMON, "conftest.py": conftest} | {f"test_{o}.py": test.format(own=o) for o in "ab"})
+    folder = suite(
+        {"common.py": COMMON, "conftest.py": conftest} | {f"test_{o}.py": test.format(own=o, n=1) for o in "ab"}
+    )
     settings(folder, more)
     run = run_hasten(folder, "-n", "2", "-x", "--dist=loadfile", env=env, timeout=90)
     assert why in served_early(folder, run), run.describe()
@@ -373,7 +379,8 @@ def test_a_name_that_is_not_seen_is_never_shared(
 def test_a_name_that_is_not_seen_is_private_on_a_server_of_ones_own(
     suite: Any, run_hasten: Any, env: dict[str, str]
 ) -> None:
-    tests = {f"test_{own}.py": SHARED.format(own=own) for own in "ab"}  # they look at what the other one has written
+    # They look at what the other one has written.
+    tests = {f"test_{own}.py": SHARED.format(own=own, n=2) for own in "ab"}
     folder = suite({"common.py": COMMON, "conftest.py": HASHED} | tests)
     settings(folder)
     run = run_hasten(folder, "-n", "2", "--dist=loadfile", env=env, timeout=60)
@@ -440,7 +447,7 @@ def test_djangos_settings_are_each_workers_own(suite: Any, run_hasten: Any, env:
     folder = suite({"common.py": COMMON, "config.py": MANAGE} | files)
     settings(folder)
     own = env | {"DJANGO_SETTINGS_MODULE": "config"}
-    run = run_hasten(folder, "-n", "2", "--dist=loadfile", env=own, timeout=120)
+    run = run_hasten(folder, "-n", "2", "--dist=loadfile", "-p", "pytest_django.plugin", env=own, timeout=120)
     assert set(run.outcomes().values()) == {"passed"}, run.describe()
     assert len(run.outcomes()) == 4, run.describe()
     assert not starts_early(run), run.describe()
