@@ -120,4 +120,4 @@ def test_workers_run_such_items(suite, run_hasten):
     )
     for start in ("template", "early", "spawn"):
         run = run_hasten(folder, "-n2", f"--start={start}")
-        assert run.outcomes() == {"test_a": "passed", "test_c": "passed"}
+        assert run.outcomes() == {"test_a": "passed", "test_c": "passed"}, run.describe()
