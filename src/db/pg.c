@@ -241,6 +241,14 @@ int pg_connect(struct pg *pg, struct err *err)
     return connect_to_server(pg, err) < 0 ? -1 : lock_run(pg, err);
 }
 
+/* The address that is handed out is there as soon as the server is. */
+static int open_to_clients(struct pg *pg, struct err *err)
+{
+    const struct pg_server *server = &pg->server;
+
+    return pooler_start(&pg->pooler, server->folder, server->user, server->group, err);
+}
+
 static int start(struct db *db, struct err *err)
 {
     struct pg *pg = pg_of(db);
@@ -252,7 +260,9 @@ static int start(struct db *db, struct err *err)
         return 0;
     if (pg_connect(pg, err) < 0)
         return -1;
-    return pg->options.url ? join_given(pg, err) : 0;
+    if (pg->options.url)
+        return join_given(pg, err);
+    return pg->options.server.n_copies ? 0 : open_to_clients(pg, err); /* nobody connects to what copies are made of */
 }
 
 /* ---- clones */
@@ -344,9 +354,7 @@ int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct er
 
 int pg_begin(struct pg *pg, const char *key, const char *name, struct err *err)
 {
-    const struct pg_server *server = &pg->server;
-
-    if (!pg->options.url && pooler_start(&pg->pooler, server->folder, server->user, server->group, err) < 0)
+    if (!pg->options.url && open_to_clients(pg, err) < 0)
         return -1;
     if (pg->options.alone && pg_alone_begin(pg, err) < 0)
         return -1;

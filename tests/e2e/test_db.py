@@ -443,8 +443,7 @@ def keep(
 def test_a_given_server_keeps_templates_and_nothing_else(
     suite: Any, run_hasten: Any, cache: dict[str, str], keep: Any
 ) -> None:
-    # The keeper's server stands for a project's own: nothing of ours between it and its clients.
-    _process, facts = keep("--postgres", env=os.environ | cache | {"HASTEN_DB_POOLER": "0"})
+    _process, facts = keep("--postgres")
     ask(facts["control"], "ready postgres")
     url = facts["postgres"].replace("hasten_" + facts["run"] + "_%s", "postgres")
     folder = suite(APART)
