@@ -19,6 +19,7 @@ static const struct {
     {"temporary", false, WIRE_KEEPS},
     {"pg_temp", true, WIRE_KEEPS},
     {"setseed", false, WIRE_KEEPS},
+    {"pg_replication_origin_", true, WIRE_KEEPS}, /* ..._session_setup */
     {"dblink", true, WIRE_KEEPS},
     {"plperl", true, WIRE_KEEPS},
     {"plpython", true, WIRE_KEEPS},
@@ -67,7 +68,7 @@ static unsigned end_word(struct wire_words *w)
 {
     unsigned hints = known(w);
 
-    if (is(w, "set"))
+    if (is(w, "set") || is(w, "reset"))
         w->in_set = true;
     else if (is(w, "to"))
         w->in_set = false;

@@ -210,9 +210,8 @@ static void look_at(struct pool *pool, struct client *client)
         if (client->in.named && (hints & (WIRE_DATABASES | WIRE_CODE)))
             client->looks = true; /* it can do so again, and no word of it would be seen */
         if (hints & WIRE_CODE) {
-            s->kept = true;
-            s->base->code++;
-            s->base->audited = false;
+            s->kept = client->codes = true;
+            base_changed(s->base);
         }
         if (hints & WIRE_STOPS)
             hold(pool, client, hints);
@@ -274,7 +273,7 @@ void client_step(struct pool *pool, struct client *client)
     if (client->state == CLIENT_DEAD)
         return;
     if (client->state != CLIENT_SERVED) {
-        if (client->eof)
+        if (client->eof || client->lost)
             client_kill(client);
         return;
     }

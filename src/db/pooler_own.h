@@ -91,6 +91,7 @@ struct client {
     bool patient;          /* one that is being cleaned will do */
     bool lost;             /* its session has ended */
     bool held;             /* what it sends waits until nothing is ending */
+    bool codes;            /* functions are made or changed, and others may not see that yet */
     bool statement, looks; /* bars others from the pool: until it is answered, for as long as it lives */
     bool eof, gone;        /* it sends nothing more; it takes nothing more */
     bool shut;             /* the server knows of that */
@@ -111,6 +112,7 @@ struct pool {
 /* ---- pooler_session.c */
 
 struct pooler_base *pool_base(struct pool *pool, const char *name);
+void base_changed(struct pooler_base *base); /* its functions: it is looked at again, and sessions that are older end */
 
 /* A session for a client that waits: an idle one, which is asked first, or a new one. */
 void session_provide(struct pool *pool, struct client *client);

@@ -33,7 +33,7 @@ static const char audit_sql[] =
     "p.prolang WHERE p.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend e WHERE e.classid = "
     "'pg_catalog.pg_proc'::pg_catalog.regclass AND e.objid = p.oid AND e.deptype = 'e') AND (l.lanname NOT IN ('sql', "
     "'plpgsql') OR p.prosrc = '' OR p.prosrc ~* "
-    "'set_config|setseed|pg_stat_|pg_backend_|dblink|pg_temp|\\m(load|temp|temporary)\\M|\\mset\\s[^=;]*\\.' "
+    "'set_config|setseed|pg_stat_|pg_backend_|dblink|pg_temp|\\m(load|temp|temporary)\\M|\\m(re)?set\\s[^=;]*\\.' "
     "OR p.proconfig::text ~ '[A-Za-z_]\\.[A-Za-z0-9_.]*='))";
 
 /* ---- parameters that the server reports */
@@ -322,6 +322,10 @@ static void on_busy(struct session *s, char type, const unsigned char *body, siz
         client->in.broken = true;
     if (!client->in.n_asked && !client->held)
         client->statement = false;
+    if (client->codes && s->transaction == 'I' && wire_front_is_quiet(&client->in)) {
+        client->codes = false;
+        base_changed(s->base); /* who was looked at meanwhile did not see what is committed now */
+    }
 }
 
 static void on_message(void *arg, char type, const unsigned char *body, size_t n)
@@ -480,6 +484,12 @@ struct pooler_base *pool_base(struct pool *pool, const char *name)
     return base;
 }
 
+void base_changed(struct pooler_base *base)
+{
+    base->audited = base->unsafe = false;
+    base->code++;
+}
+
 /* The one that was used last: it is the warmest. */
 static struct session *find(struct pool *pool, const struct client *client, enum session_state state)
 {
@@ -525,10 +535,8 @@ void pool_flush(struct pool *pool)
 void pool_forget(struct pool *pool, const struct pooler_base *base)
 {
     for (size_t i = 0; i < pool->n_bases; i++)
-        if (!base || pool->bases[i] == base) {
-            pool->bases[i]->audited = pool->bases[i]->unsafe = false;
-            pool->bases[i]->code++;
-        }
+        if (!base || pool->bases[i] == base)
+            base_changed(pool->bases[i]);
     for (size_t i = 0; i < pool->n_sessions; i++)
         if (pool->sessions[i]->state == SESSION_IDLE && (!base || pool->sessions[i]->base == base))
             end_politely(pool->sessions[i]);

@@ -88,11 +88,12 @@ static void test_words_are_found_wherever_they_stand(void **state)
         {"SET app.tenant = '1'", WIRE_KEEPS},
         {"SET LOCAL app.tenant TO '1'", WIRE_KEEPS},
         {"set session \"app\".\"tenant\" = 1", WIRE_KEEPS},
+        {"RESET app.tenant", WIRE_KEEPS}, /* makes it known, as '' */
+        {"RESET ALL; SELECT a.b", 0},
         {"SET work_mem = '1.5MB'; SELECT a.b", 0},
         {"SET search_path TO a, b.c", 0},
         {"UPDATE t SET a = b.c WHERE t.x = 1.5", 0},
         {"UPDATE t SET (a, b) = (1.5, 2)", 0},
-        {"RESET app.tenant", 0},
         {"SELECT set_config('TimeZone', 'x.y', false)", 0},
         {"SELECT set_config('app.tenant', '1', true)", WIRE_KEEPS},
         {"SELECT set_config($1, '1', true)", WIRE_KEEPS},

@@ -474,6 +474,52 @@ static void test_after_any_garbage_it_serves(void **state)
     }
 }
 
+/* A new session is asked about its settings before its client hears of it: a server that dies just then, or ends the session. */
+static void test_a_client_hears_of_a_server_that_dies_before_the_greeting(void **state)
+{
+    (void)state;
+    for (int asked = 0; asked < 2; asked++) {
+        struct pair p = {.client = connect_to(paths_of[2])};
+
+        SAY(p.client, START("dying"));
+        p.session = accept_one();
+        HEAR(p.session, START("dying"));
+        SAY(p.session, GREETING);
+        if (asked)
+            hear_query(p.session, "pg_extension");
+        close(p.session);
+        hear_end(p.client);
+    }
+}
+
+/* What it makes is seen by others only once it is committed, after they were looked at. */
+static void test_functions_count_when_they_are_committed(void **state)
+{
+    static const char function[] = "Q\0\0\0\x14"
+                                   "CREATE FUNCTION";
+    static const char commit[] = "Q\0\0\0\x0b"
+                                 "COMMIT";
+    struct pair maker = begin(START("maker"), false, false);
+    struct pair other;
+
+    (void)state;
+    say(maker.client, function, sizeof function);
+    hear(maker.session, function, sizeof function);
+    SAY(maker.session, READY("T"));
+    HEAR(maker.client, READY("T"));
+    other = begin(START("maker"), false, false);
+    say(maker.client, commit, sizeof commit);
+    hear(maker.session, commit, sizeof commit);
+    SAY(maker.session, READY("I"));
+    HEAR(maker.client, READY("I"));
+    end(&other);
+    HEAR(other.session, TERMINATE);
+    close(other.session);
+    end(&maker);
+    HEAR(maker.session, TERMINATE);
+    close(maker.session);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -487,6 +533,8 @@ int main(void)
         cmocka_unit_test(test_a_late_cancellation_meets_nobody),
         cmocka_unit_test(test_who_does_not_read_stops_who_writes),
         cmocka_unit_test(test_the_keeper_hears_when_sessions_are_clean),
+        cmocka_unit_test(test_a_client_hears_of_a_server_that_dies_before_the_greeting),
+        cmocka_unit_test(test_functions_count_when_they_are_committed),
         cmocka_unit_test(test_after_any_garbage_it_serves),
     };
 
