@@ -4,11 +4,13 @@ Called as `imports.py truth`; see there. For each application: its statements th
 and the sets that --fix would choose. Each is made in a copy of its own. The modules that are gone are compared by name;
 the time is what the copy's processes take less than those of the unchanged application: CPU time of the thread that
 imports, mean of the middle half. All copies take turns: a machine's speed changes. noise_ms is two standard errors of
-that difference, by resampling: no prediction can be shown right to less. The prediction is the mean of one before and
-one after. Everything runs on one processor: numpy's BLAS starts a thread for each of several, which spin.
+that difference, by resampling: no prediction can be shown right to less. The prediction is what --runs profiles say,
+which take their turns, too. Everything runs on one processor: numpy's BLAS starts a thread for each of several, which
+spin; with one hash seed and at the same addresses, which change what a process takes by some percent.
 """
 
 import argparse
+import ctypes
 import json
 import os
 import pathlib
@@ -22,6 +24,7 @@ import tempfile
 from datetime import UTC, datetime
 
 APPS = {"shop": "shop.api", "site": "pages.main", "jobs": "jobs.app", "etl": "etl.run", "gate": "gate.main"}
+ADDR_NO_RANDOMIZE = 0x0040000  # <sys/personality.h>
 STACKS = ("sqlalchemy", "pandas", "celery", "django", "boto3", "fastapi")
 
 
@@ -37,7 +40,7 @@ class App:
         self.name, self.module, self.options = name, APPS[name], options
         self.folder = pathlib.Path(folder)
         self.plain = self.copy("plain")
-        self.profile = self.measure(self.plain, options.runs)
+        self.profile = self.measure(self.plain, 3)
 
     def copy(self, name):
         target = self.folder / self.name / name
@@ -82,27 +85,32 @@ class App:
         return target
 
 
-def predicted_again(app, candidates):
-    """The same set in a second profile, taken after the rounds: a machine's speed changes in between."""
+def predicted_by(profile, candidates):
+    """Seconds that the same set saves by another profile."""
     from hasten.imports_graph import Graph
 
     places = {(one.path, one.line) for one in candidates}
-    numbers = [at for at, one in enumerate(app.again["statements"]) if (one["file"], one["line"]) in places]
-    return Graph(app.again).without(numbers).cpu_ns / 1e9
+    numbers = [at for at, one in enumerate(profile["statements"]) if (one["file"], one["line"]) in places]
+    return Graph(profile).without(numbers).cpu_ns / 1e9
 
 
 N_RESAMPLED = 1000
+PROFILE = None  # in the place of a folder
 
 
 def rounds_of(app, folders, rounds):
-    """Seconds of every process, by folder: each round runs all, the unchanged one twice, in an order of its own."""
+    """Seconds of every process, by folder, and profiles: each round runs all, the unchanged one twice, in its order."""
     took = {folder: [] for folder in (app.plain, *folders)}
-    order = [app.plain, app.plain, *folders]
+    profiles = []
+    order = [app.plain, app.plain, *folders, PROFILE]
     for number in range(rounds):
         random.Random(number).shuffle(order)
         for folder in order:
-            took[folder].append(cpu_of(app.options.python, folder, app.module))
-    return took
+            if folder is not PROFILE:
+                took[folder].append(cpu_of(app.options.python, folder, app.module))
+            elif len(profiles) * rounds < (number + 1) * app.options.runs:
+                profiles.append(app.measure(app.plain, 1))
+    return took, profiles
 
 
 def middle(times):
@@ -129,13 +137,12 @@ def compare(app, form, rounds):
         folder = app.make(number, candidates, form)
         after = {one["name"] for one in app.measure(folder, 1)["modules"]}  # compiles, too
         edits.append((candidates, predicted, names - after, folder))
-    took = rounds_of(app, [folder for *_, folder in edits], rounds)
-    app.again = app.measure(app.plain, app.options.runs)
+    took, profiles = rounds_of(app, [folder for *_, folder in edits], rounds)
     whole = took[app.plain]
     for candidates, predicted, gone, folder in edits:
         saved = middle(whole) - middle(took[folder])
         within_noise = noise(whole, took[folder])
-        expected = (predicted.cpu_ns / 1e9 + predicted_again(app, candidates)) / 2
+        expected = middle([predicted_by(profile, candidates) for profile in profiles])
         yield {
             "app": app.name,
             "statements": [f"{os.path.relpath(one.path, app.plain)}:{one.line} {one.words}" for one in candidates],
@@ -162,7 +169,7 @@ def main(argv):
     parser.add_argument("--python", default=sys.executable, help="with hasten, libcst and the stacks installed")
     parser.add_argument("--program", default=str(pathlib.Path(sys.executable).with_name("hasten")))
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--runs", type=int, default=7, help="processes of each prediction")
+    parser.add_argument("--runs", type=int, default=20, help="profiles of each application")
     parser.add_argument("--single", type=int, default=7, help="single statements of each application")
     parser.add_argument("--least", type=float, default=1.0, metavar="MS", help="what a statement must save")
     parser.add_argument("--form", default="function", choices=("function", "lazy", "lazy-modules"))
@@ -170,6 +177,8 @@ def main(argv):
     parser.add_argument("apps", nargs="*", default=list(APPS), metavar="APP")
     options = parser.parse_args(argv)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
+    os.environ["PYTHONHASHSEED"] = "0"
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in options.apps:

@@ -36,7 +36,8 @@ static int count(const struct log *log, size_t used, uint32_t counts[LOG_NOTE + 
 
 static bool known_place(const struct log *log, const struct log_place *place)
 {
-    return place->importer < log->n_texts && place->file < log->n_texts && place->function < log->n_texts;
+    return place->importer < log->n_texts && place->file < log->n_texts && place->function < log->n_texts &&
+           place->attribute < log->n_texts;
 }
 
 static bool add_text(struct log *log, const struct log_record *head)

@@ -19,7 +19,7 @@
 
 #include "base/err.h"
 
-#define LOG_MAGIC "HSIMPRT1"
+#define LOG_MAGIC "HSIMPRT2"
 #define LOG_NONE UINT32_MAX
 #define LOG_MAX_BYTES (64u << 20) /* of a file; what comes after is not recorded, and log_header.full says so */
 
@@ -65,12 +65,17 @@ struct log_text {
     char bytes[]; /* UTF-8, and a NUL */
 };
 
-/* Where an import stands. All but line are ids of texts. */
+/*
+ * Where an import stands. All but line are ids of texts. What the code of an extension module asks for while it is loaded
+ * has the module as its importer, no file, and line 0.
+ */
 struct log_place {
     uint32_t importer; /* __name__ of the module whose code it is; 0: unknown */
     uint32_t file;
-    uint32_t line;     /* 0: unknown */
-    uint32_t function; /* the function's qualified name; 0 in the body of a module or class */
+    uint32_t line;      /* 0: unknown */
+    uint32_t function;  /* the function's qualified name; 0 in the body of a module or class */
+    uint32_t attribute; /* in a module's __getattr__: which name was asked for; else 0 */
+    uint32_t spare;
 };
 
 struct log_load {

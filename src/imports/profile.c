@@ -193,6 +193,13 @@ static void add_taking(struct profile *p, uint32_t module, const char *name)
 
 /* ---- one log */
 
+/* A module's __getattr__ imported `target` when it was asked for a name: `from module import name` needs it, too. */
+struct provided {
+    uint32_t module;
+    uint32_t name; /* text */
+    uint32_t target;
+};
+
 struct reading {
     struct profile *p;
     const struct log *log;
@@ -200,6 +207,8 @@ struct reading {
     uint32_t *modules;              /* owned: of each seq */
     const void **first;             /* owned: of each module that is loaded in this log, its first record */
     uint32_t n_first;
+    struct provided *provided; /* owned */
+    uint32_t n_provided;
 };
 
 static uint32_t module_of_load(const struct reading *r, uint32_t seq)
@@ -301,6 +310,24 @@ static bool resolve(const struct reading *r, const struct log_edge *edge, struct
     return name->len > 0;
 }
 
+static void add_provided(struct reading *r, const struct log_place *place, uint32_t target)
+{
+    if (!place->attribute)
+        return;
+    r->provided = room(r->provided, r->n_provided, sizeof *r->provided);
+    r->provided[r->n_provided++] =
+        (struct provided){module_of(r->p, r->log->texts[place->importer]), place->attribute, target};
+}
+
+static void find_provided(struct reading *r, struct str *name)
+{
+    for (uint32_t i = 0; i < r->log->n_loads; i++)
+        add_provided(r, &r->log->loads[i]->place, module_of(r->p, r->log->texts[r->log->loads[i]->name]));
+    for (uint32_t i = 0; i < r->log->n_edges; i++)
+        if (r->log->edges[i]->place.attribute && resolve(r, r->log->edges[i], name))
+            add_provided(r, &r->log->edges[i]->place, module_named(r->p, name));
+}
+
 /* The module was being loaded when the statement was executed: its code had not come to its end. */
 static bool was_loading(const struct reading *r, const struct log_edge *edge, uint32_t module)
 {
@@ -343,6 +370,15 @@ static bool add_submodules(const struct reading *r, const struct log_edge *edge,
     return all;
 }
 
+static void add_what_is_provided(const struct reading *r, const struct log_edge *edge, uint32_t statement,
+                                 uint32_t module)
+{
+    for (uint32_t i = 0; i < r->n_provided; i++)
+        for (uint32_t k = 0; k < edge->n_names && r->provided[i].module == module; k++)
+            if (edge->names[k] == r->provided[i].name && was_there(r, edge, r->provided[i].target))
+                add_target(&r->p->statements[statement], r->provided[i].target);
+}
+
 /* pytest puts this import into the first line of every test module that it rewrites. */
 static bool is_inserted(const struct reading *r, const struct log_edge *edge)
 {
@@ -367,6 +403,7 @@ static void add_edge(const struct reading *r, const struct log_edge *edge, struc
         add_root(p, p->statements[at].importer, module_of_load(r, edge->loading), edge->loading);
     /* A package that is asked for its modules only need not be executed to its end: that is no circle. */
     all = add_submodules(r, edge, at, name);
+    add_what_is_provided(r, edge, at, target);
     if (p->statements[at].importer == target)
         return; /* `from . import part` in a package */
     for (uint32_t i = 0; i < edge->n_names; i++)
@@ -414,6 +451,7 @@ void profile_add(struct profile *p, const struct log *log)
     for (uint32_t i = 0; i < log->n_loads; i++)
         if (log->loads[i]->seq < log->n_loads && r.by_seq[log->loads[i]->seq] == log->loads[i])
             add_load(&r, log->loads[i]);
+    find_provided(&r, &name);
     for (uint32_t i = 0; i < log->n_edges; i++)
         add_edge(&r, log->edges[i], &name);
     p->full |= log->header->full != 0;
@@ -422,6 +460,7 @@ void profile_add(struct profile *p, const struct log *log)
     free(r.by_seq);
     free(r.modules);
     free(r.first);
+    free(r.provided);
 }
 
 /* ---- several processes */

@@ -37,6 +37,19 @@ static PyObject *package_of(PyObject *globals)
     return package;
 }
 
+/* Of "a.b.c", "a.b": an extension module is no package. */
+static uint32_t package_around(PyObject *name)
+{
+    const Py_ssize_t n = PyUnicode_GET_LENGTH(name);
+    const Py_ssize_t dot = PyUnicode_FindChar(name, '.', 0, n, -1);
+    PyObject *package = dot > 0 ? PyUnicode_Substring(name, 0, dot) : NULL; /* owned */
+    const uint32_t text = package ? importlog_text(package) : 0;
+
+    PyErr_Clear();
+    Py_XDECREF(package);
+    return text;
+}
+
 enum { MOST_NAMES = 500 };
 
 void edge_note(const struct place *place, PyObject *name, int level, PyObject *fromlist)
@@ -51,11 +64,13 @@ void edge_note(const struct place *place, PyObject *name, int level, PyObject *f
     *edge = (struct log_edge){.head.type = LOG_EDGE, .level = (uint32_t)level};
     place_write(place, &edge->place, &edge->flags);
     edge->name = importlog_text(name);
-    edge->package = level ? importlog_text(package_of(place->globals)) : 0;
+    edge->package = !level             ? 0
+                    : place->extension ? package_around(place->extension)
+                                       : importlog_text(package_of(place->globals));
     edge->loading = load ? load->seq : LOG_NONE;
-    if (fromlist && PyTuple_Check(fromlist))
-        for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(fromlist) && edge->n_names < MOST_NAMES; i++)
-            edge->names[edge->n_names++] = importlog_text(PyTuple_GET_ITEM(fromlist, i));
+    if (fromlist && (PyTuple_Check(fromlist) || PyList_Check(fromlist)))
+        for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(fromlist) && edge->n_names < MOST_NAMES; i++)
+            edge->names[edge->n_names++] = importlog_text(PySequence_Fast_GET_ITEM(fromlist, i));
     if (edge->n_names % 2)
         edge->names[edge->n_names] = 0; /* the record is a multiple of 8 bytes */
     if (edge->place.importer)

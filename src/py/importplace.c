@@ -85,6 +85,7 @@ void place_find(struct place *place)
             place->code = (PyObject *)PyFrame_GetCode(frame);
             place->lasti = PyFrame_GetLasti(frame);
             place->frame = frame;
+            place->extension = place->within ? Py_XNewRef(span_extension()) : NULL;
             return;
         }
         place->within |= top && kind == OF_MACHINERY;
@@ -100,6 +101,7 @@ void place_find(struct place *place)
 
 void place_release(struct place *place)
 {
+    Py_CLEAR(place->extension);
     Py_CLEAR(place->frame);
     Py_CLEAR(place->code);
     Py_CLEAR(place->globals);
@@ -118,6 +120,29 @@ static bool is_import(PyCodeObject *code, int lasti)
     return truth;
 }
 
+/* The name that a module's __getattr__ was asked for. 0: it is no such function. */
+static uint32_t attribute_of(const struct place *place)
+{
+    PyCodeObject *code = (PyCodeObject *)place->code; /* borrowed */
+    PyObject *names, *locals;                         /* owned */
+    uint32_t text = 0;
+
+    if (code->co_argcount != 1 || PyUnicode_CompareWithASCIIString(code->co_qualname, "__getattr__") != 0)
+        return 0;
+    names = PyCode_GetVarnames(code);
+    locals = names ? PyFrame_GetLocals(place->frame) : NULL;
+    if (locals) {
+        PyObject *value = PyObject_GetItem(locals, PyTuple_GET_ITEM(names, 0)); /* owned */
+
+        text = value && PyUnicode_Check(value) ? importlog_text(value) : 0;
+        Py_XDECREF(value);
+    }
+    PyErr_Clear();
+    Py_XDECREF(names);
+    Py_XDECREF(locals);
+    return text;
+}
+
 void place_write(const struct place *place, struct log_place *into, uint32_t *flags)
 {
     PyCodeObject *code = (PyCodeObject *)place->code; /* borrowed */
@@ -127,6 +152,11 @@ void place_write(const struct place *place, struct log_place *into, uint32_t *fl
     *into = (struct log_place){0};
     if (!code)
         return;
+    if (place->extension) {
+        into->importer = importlog_text(place->extension);
+        *flags |= LOG_DYNAMIC_CALL;
+        return;
+    }
     line = flow_line_at(&cursor, code, (uint32_t)place->lasti / 2);
     into->importer = importlog_text(name_of(place->globals));
     into->file = importlog_text(code->co_filename);
@@ -134,6 +164,7 @@ void place_write(const struct place *place, struct log_place *into, uint32_t *fl
     if (code->co_flags & CO_OPTIMIZED) { /* bodies of modules and classes are not */
         *flags |= LOG_IN_FUNCTION;
         into->function = importlog_text(code->co_qualname);
+        into->attribute = attribute_of(place);
         if (!is_import(code, place->lasti))
             *flags |= LOG_DYNAMIC_CALL;
     }
@@ -174,6 +205,8 @@ bool place_is_new(const struct place *place, PyObject *name)
 
     if (!wanted.code)
         return false;
+    if (place->extension)
+        return true; /* its code runs once */
     if (!(((PyCodeObject *)place->code)->co_flags & CO_OPTIMIZED))
         return true; /* the body of a module or class runs once, loops aside: nothing to look up */
     if (load)        /* what else calls the function while it is loaded needs the import, too */

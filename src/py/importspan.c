@@ -103,6 +103,13 @@ struct span *span_load(void)
     return span;
 }
 
+PyObject *span_extension(void)
+{
+    const struct span *load = thread.top && thread.top->dynamic ? span_load() : NULL;
+
+    return load ? load->name : NULL;
+}
+
 struct span *span_open(PyObject *name)
 {
     struct span *span = hs_alloc(sizeof *span);

@@ -107,7 +107,7 @@ static PyObject *hook_import(PyObject *self, PyObject *const *args, Py_ssize_t n
         a.name = NULL;
     place_find(&place);
     /* The machinery itself asks for io when it reads a file. */
-    if (!watch.on || !a.name || place.within || !place_is_new(&place, a.name)) {
+    if (!watch.on || !a.name || (place.within && !place.extension) || !place_is_new(&place, a.name)) {
         place_release(&place);
         return call_import(&a, args, n, names);
     }
@@ -120,6 +120,51 @@ static PyObject *hook_import(PyObject *self, PyObject *const *args, Py_ssize_t n
     }
     place_release(&place);
     return module;
+}
+
+/* ---- compiled code */
+
+static void note_from_code(PyObject *name, int level, PyObject *fromlist)
+{
+    PyObject *failure = compat_take_exception(); /* owned */
+    struct place place;
+
+    place_find(&place);
+    if (place.extension && PyUnicode_Check(name))
+        edge_note(&place, name, level, fromlist);
+    place_release(&place);
+    if (failure)
+        compat_put_exception(failure);
+}
+
+static PyObject *import_level(PyObject *name, PyObject *globals, PyObject *locals, PyObject *fromlist, int level)
+{
+    PyObject *module = PyImport_ImportModuleLevelObject(name, globals, locals, fromlist, level); /* owned */
+
+    if (watch.on && name && level >= 0)
+        note_from_code(name, level, fromlist);
+    return module;
+}
+
+static PyObject *get_module(PyObject *name)
+{
+    PyObject *module = PyImport_GetModule(name); /* owned */
+
+    if (watch.on && module)
+        note_from_code(name, 0, NULL);
+    return module;
+}
+
+/* An extension module that is about to be loaded, or executed. */
+static void watch_code(PyObject *spec)
+{
+    const struct binding bindings[] = {
+        {"PyImport_ImportModuleLevelObject", (void *)(uintptr_t)PyImport_ImportModuleLevelObject,
+         (void *)(uintptr_t)import_level},
+        {"PyImport_GetModule", (void *)(uintptr_t)PyImport_GetModule, (void *)(uintptr_t)get_module},
+    };
+
+    bind_extension(spec, bindings, HS_COUNT(bindings));
 }
 
 /* ---- loads */
@@ -216,6 +261,9 @@ static PyObject *hook_phase(PyObject *self, PyObject *const *args, Py_ssize_t n,
     if (!watch.on || !span_load())
         return PyObject_Vectorcall(original, args, (size_t)n, names);
     span = span_open(NULL);
+    span->dynamic = phase == LOG_DYNAMIC;
+    if (span->dynamic && n > 0)
+        watch_code(args[0]);
     result = PyObject_Vectorcall(original, args, (size_t)n, names);
     span_close_phase(span, phase);
     return result;

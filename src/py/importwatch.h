@@ -28,7 +28,8 @@ struct span {
     uint64_t gc_ns; /* of collections in it, and in no inner span */
     uint64_t gc_wall_ns;
     uint64_t phase_ns[LOG_N_PHASES];
-    bool found; /* somebody looked for its spec: it was really loaded here */
+    bool dynamic; /* a phase: the code of an extension module runs */
+    bool found;   /* somebody looked for its spec: it was really loaded here */
 };
 
 /* importspan.c */
@@ -37,17 +38,19 @@ void span_close_phase(struct span *span, int phase);            /* adds to the l
 void span_close_load(struct span *span, struct log_load *load); /* fills times and memory; frees it */
 struct span *span_load(void);                                   /* the innermost load of this thread, NULL: none */
 uint32_t span_thread(void);                                     /* this thread's number */
-void span_collector(bool starts);                               /* a garbage collection */
-void span_reset(void);                                          /* numbers begin again; this thread's is 0 */
+PyObject *span_extension(void); /* name of the module whose compiled code runs as it is loaded: borrowed, NULL: none */
+void span_collector(bool starts); /* a garbage collection */
+void span_reset(void);            /* numbers begin again; this thread's is 0 */
 
-/* importplace.c: the innermost Python frame that is not of importlib's. */
+/* importplace.c: the innermost Python frame that is not of importlib's, or an extension module that is being loaded. */
 struct place {
     PyFrameObject *frame; /* owned; NULL: no such frame, as the next two */
     PyObject *code;       /* owned */
     PyObject *globals;    /* owned */
     int lasti;
-    bool by_statement; /* no frame of importlib lay between */
-    bool within;       /* the frame on top is importlib's own machinery */
+    bool by_statement;   /* no frame of importlib lay between */
+    bool within;         /* the frame on top is importlib's own machinery */
+    PyObject *extension; /* owned: it is compiled code that imports, of the module of that name; NULL: a frame does */
 };
 
 void place_find(struct place *place);
@@ -65,5 +68,18 @@ PyObject *edge_loaded(PyObject *name);                        /* sys.modules[nam
 PyObject *edge_attribute(PyObject *module, const char *name); /* of a module's namespace: borrowed, NULL: none */
 /* Writes an executed statement, or call. fromlist: NULL or what the interpreter gave. Sets no exception. */
 void edge_note(const struct place *place, PyObject *name, int level, PyObject *fromlist);
+
+/*
+ * importbind.c: compiled code asks the interpreter straight, which calls nothing of Python's where the module is there. What
+ * Cython makes does: by PyImport_ImportModuleLevelObject, before that perhaps by PyImport_GetModule. Loads the extension
+ * module of that spec, if it is one, so that its calls of the first of these functions, and where it binds that one of all
+ * of them, go to ours. Sets no exception.
+ */
+struct binding {
+    const char *name;
+    void *original;
+    void *function;
+};
+void bind_extension(PyObject *spec, const struct binding *bindings, size_t n);
 
 #endif

@@ -47,7 +47,10 @@ static void add_place(struct table *table, const struct page *page, uint32_t sta
         return;
     }
     s = &page->view->profile->statements[statement];
-    table_addf(table, "%s:%u%s%s", shown(page, s->file), s->line, s->function[0] ? " in " : "", s->function);
+    if (!s->line) /* compiled code */
+        table_addf(table, "%s", page->view->profile->modules[s->importer].name);
+    else
+        table_addf(table, "%s:%u%s%s", shown(page, s->file), s->line, s->function[0] ? " in " : "", s->function);
 }
 
 static void render(struct page *page, struct table *table)
