@@ -6,11 +6,10 @@ the time is what the copy's processes take less than those of the unchanged appl
 imports, mean of the middle half. All copies take turns: a machine's speed changes. noise_ms is two standard errors of
 that difference, by resampling: no prediction can be shown right to less. The prediction is what --runs profiles say,
 which take their turns, too. Everything runs on one processor: numpy's BLAS starts a thread for each of several, which
-spin; with one hash seed and at the same addresses, which change what a process takes by some percent.
+spin. Addresses and hash seeds are left to chance: held fast, each folder would have a layout, and a time, of its own.
 """
 
 import argparse
-import ctypes
 import json
 import os
 import pathlib
@@ -24,7 +23,6 @@ import tempfile
 from datetime import UTC, datetime
 
 APPS = {"shop": "shop.api", "site": "pages.main", "jobs": "jobs.app", "etl": "etl.run", "gate": "gate.main"}
-ADDR_NO_RANDOMIZE = 0x0040000  # <sys/personality.h>
 STACKS = ("sqlalchemy", "pandas", "celery", "django", "boto3", "fastapi")
 
 
@@ -177,8 +175,6 @@ def main(argv):
     parser.add_argument("apps", nargs="*", default=list(APPS), metavar="APP")
     options = parser.parse_args(argv)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    ctypes.CDLL(None).personality(ADDR_NO_RANDOMIZE)
-    os.environ["PYTHONHASHSEED"] = "0"
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for name in options.apps:

@@ -17,7 +17,8 @@ NOTE_PLUGIN, NOTE_LAZY = 1, 2
 
 def begin(name: str) -> None:
     """Watches from here on. name: that of the module that calls, which gives its place to the one it hid."""
-    _native.imports_start(os.path.join(os.environ["HASTEN_IMPORTS"], f"{os.getpid()}.log"))
+    path = os.path.join(os.environ["HASTEN_IMPORTS"], f"{os.getpid()}.log")
+    _native.imports_start(path, os.environ.get("HASTEN_IMPORTS_ROOT", ""))
     if hasattr(sys, "lazy_modules"):
         import atexit
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import linecache
 import os
 import re
 import sys
@@ -66,6 +67,17 @@ def data(profile: Profile, root: str) -> dict[str, Any]:
                 "saved_modules": one["saved"]["modules"],
             }
             for one in profile["statements"]
+        ],
+        "work": [
+            {
+                "place": place(one, root),
+                "times": one["times"],
+                "wall": round(one["wall"] * 1e9),
+                "cpu": round(one["cpu"] * 1e9),
+                "does": "waits" if one["cpu"] * 2 < one["wall"] else "computes",
+                "source": linecache.getline(one["file"], one["line"]).strip()[:120],
+            }
+            for one in profile["work"]
         ],
         "leads_to": graph["leads_to"],
     }

@@ -425,6 +425,7 @@ static int measure(const struct imports_args *args, const struct opt_list *rest,
     s.program[n > 0 ? n : 0] = '\0';
     python_find(args->python, &python);
     m.python = str_text(&python);
+    m.root = root;
     describe(args, rest, &target);
     s.target = str_text(&target);
     if (!realpath(args->root ? args->root : ".", root))

@@ -11,6 +11,7 @@
 struct measuring {
     char folder[256]; /* our scratch folder; "": none yet */
     const char *python;
+    const char *root; /* files below it are the user's; NULL: none are */
     struct opt_list command; /* owned; its strings are borrowed */
     uint32_t n_runs;
     struct log *logs; /* owned: n_logs, one for each run */

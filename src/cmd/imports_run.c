@@ -190,6 +190,7 @@ static int measure_once(struct measuring *m, uint32_t number, struct err *err)
     if (mkdir(folder, 0700) < 0)
         return err_sys(err, errno, "cannot make '%s'", folder);
     setenv("HASTEN_IMPORTS", folder, 1);
+    setenv("HASTEN_IMPORTS_ROOT", m->root ? m->root : "", 1);
     if (run_once(m, number == 0, &status, err) < 0)
         return -1;
     if (interrupted) {
@@ -212,6 +213,7 @@ static int measure_once(struct measuring *m, uint32_t number, struct err *err)
 static void unwatch(const struct measuring *m)
 {
     unsetenv("HASTEN_IMPORTS");
+    unsetenv("HASTEN_IMPORTS_ROOT");
     if (m->path_before)
         setenv("PYTHONPATH", m->path_before, 1);
     else

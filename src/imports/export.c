@@ -128,6 +128,22 @@ static void add_groups(struct str *out, const struct imports_view *view)
     groups_free(groups, n);
 }
 
+static void add_works(struct str *out, const struct profile *p)
+{
+    for (uint32_t i = 0; i < p->n_works; i++) {
+        const struct work_line *w = &p->works[i];
+
+        str_puts(out, i ? ",\n{" : "\n{");
+        text(out, "module", p->modules[w->module].name);
+        str_puts(out, ",");
+        text(out, "file", w->file);
+        str_addf(out, ",\"line\":%" PRIu32 ",\"times\":%" PRIu32, w->line, w->n);
+        seconds(out, "wall", w->wall_ns);
+        seconds(out, "cpu", w->cpu_ns);
+        str_puts(out, "}");
+    }
+}
+
 static void add_circles(struct str *out, const struct profile *p)
 {
     uint32_t n;
@@ -259,6 +275,8 @@ void export_json(struct str *out, const struct imports_view *view)
     add_groups(out, view);
     str_puts(out, "],\n\"packages\":[");
     add_heavy(out, view);
+    str_puts(out, "],\n\"work\":[");
+    add_works(out, p);
     str_puts(out, "],\n\"circles\":[");
     add_circles(out, p);
     add_notes(out, view);

@@ -14,11 +14,12 @@ void log_close(struct log *log)
     free(log->loads);
     free(log->edges);
     free(log->notes);
+    free(log->works);
     *log = (struct log){0};
 }
 
 /* How many records of each kind there are, or -1 when one does not lie inside. */
-static int count(const struct log *log, size_t used, uint32_t counts[LOG_NOTE + 1], struct err *err)
+static int count(const struct log *log, size_t used, uint32_t counts[LOG_WORK + 1], struct err *err)
 {
     struct log_record head;
 
@@ -28,7 +29,7 @@ static int count(const struct log *log, size_t used, uint32_t counts[LOG_NOTE + 
         memcpy(&head, log->data + at, sizeof head);
         if (head.size < sizeof head || head.size % 8 || head.size > used - at)
             return err_set(err, "the log of imports has a record of %u bytes at %zu", head.size, at);
-        if (head.type >= LOG_TEXT && head.type <= LOG_NOTE)
+        if (head.type >= LOG_TEXT && head.type <= LOG_WORK)
             counts[head.type]++;
     }
     return 0;
@@ -100,6 +101,17 @@ static bool add_note(struct log *log, const struct log_record *head)
     return true;
 }
 
+static bool add_work(struct log *log, const struct log_record *head)
+{
+    const struct log_work *work = (const struct log_work *)head;
+
+    if (head->size < sizeof *work || work->module >= log->n_texts || work->file >= log->n_texts ||
+        (work->wall_ns | work->cpu_ns) >= MOST)
+        return false;
+    log->works[log->n_works++] = work;
+    return true;
+}
+
 static bool add(struct log *log, const struct log_record *head)
 {
     switch (head->type) {
@@ -111,6 +123,8 @@ static bool add(struct log *log, const struct log_record *head)
         return add_edge(log, head);
     case LOG_NOTE:
         return add_note(log, head);
+    case LOG_WORK:
+        return add_work(log, head);
     default:
         return true; /* of a later version */
     }
@@ -118,7 +132,7 @@ static bool add(struct log *log, const struct log_record *head)
 
 int log_parse(struct log *log, char *data, size_t size, struct err *err)
 {
-    uint32_t counts[LOG_NOTE + 1] = {0};
+    uint32_t counts[LOG_WORK + 1] = {0};
     const struct log_record *head;
     size_t used;
 
@@ -143,6 +157,7 @@ int log_parse(struct log *log, char *data, size_t size, struct err *err)
     log->loads = hs_alloc((counts[LOG_LOAD] + 1) * sizeof *log->loads);
     log->edges = hs_alloc((counts[LOG_EDGE] + 1) * sizeof *log->edges);
     log->notes = hs_alloc((counts[LOG_NOTE] + 1) * sizeof *log->notes);
+    log->works = hs_alloc((counts[LOG_WORK] + 1) * sizeof *log->works);
     log->texts[log->n_texts++] = "";
     for (size_t at = sizeof(struct log_header); at < used; at += head->size) {
         head = (const struct log_record *)(data + at);

@@ -23,7 +23,7 @@
 #define LOG_NONE UINT32_MAX
 #define LOG_MAX_BYTES (64u << 20) /* of a file; what comes after is not recorded, and log_header.full says so */
 
-enum log_type { LOG_TEXT = 1, LOG_LOAD, LOG_EDGE, LOG_NOTE };
+enum log_type { LOG_TEXT = 1, LOG_LOAD, LOG_EDGE, LOG_NOTE, LOG_WORK };
 
 enum log_phase { LOG_FIND, LOG_READ, LOG_UNMARSHAL, LOG_COMPILE, LOG_DYNAMIC, LOG_N_PHASES };
 
@@ -120,6 +120,17 @@ struct log_noted {
     uint32_t text[3];
 };
 
+/* What a line of a module's body took while the module was loaded, without what loads in it took. Lines of the user's. */
+struct log_work {
+    struct log_record head;
+    uint32_t module;
+    uint32_t file;
+    uint32_t line;
+    uint32_t n; /* how often it began */
+    uint64_t wall_ns;
+    uint64_t cpu_ns;
+};
+
 _Static_assert(sizeof(struct log_header) == 64, "the records begin at 64");
 _Static_assert(sizeof(struct log_load) % 8 == 0 && sizeof(struct log_edge) % 8 == 0, "records are multiples of 8");
 
@@ -139,6 +150,8 @@ struct log {
     uint32_t n_edges;
     const struct log_noted **notes; /* owned array */
     uint32_t n_notes;
+    const struct log_work **works; /* owned array */
+    uint32_t n_works;
 };
 
 /* Takes over data (from hs_alloc), also when it fails. 0, or -1 when it is no log. */

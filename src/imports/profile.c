@@ -29,6 +29,7 @@ void profile_release(struct profile *p)
     free(p->roots);
     free(p->uses);
     free(p->takings);
+    work_release(p);
     for (uint32_t i = 0; i < p->n_texts; i++)
         free(p->texts[i]);
     free(p->texts);
@@ -454,6 +455,7 @@ void profile_add(struct profile *p, const struct log *log)
     find_provided(&r, &name);
     for (uint32_t i = 0; i < log->n_edges; i++)
         add_edge(&r, log->edges[i], &name);
+    work_add(p, log);
     p->full |= log->header->full != 0;
     p->before[p->n_added++] = (int64_t)log->header->before_ns;
     str_release(&name);
@@ -473,7 +475,7 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-static int64_t median(int64_t *values, uint32_t n)
+int64_t profile_median(int64_t *values, uint32_t n)
 {
     if (!n)
         return 0;
@@ -501,7 +503,7 @@ static void reduce(struct module *m, const struct measured *runs, uint32_t n)
 
         for (uint32_t i = 0; i < n; i++)
             values[i] = number_at(&runs[i].cost, offset);
-        middle = median(values, n);
+        middle = profile_median(values, n);
         memcpy((char *)&m->median + offset, &middle, sizeof middle);
         memcpy((char *)&m->least + offset, &values[0], sizeof values[0]);
     }
@@ -535,13 +537,13 @@ static void total(struct profile *p)
             wall[run] += (int64_t)(cost->wall_ns + cost->gc_ns);
             bytes[run] += cost->bytes;
         }
-    p->cpu_ns = (uint64_t)median(cpu, p->n_added);
+    p->cpu_ns = (uint64_t)profile_median(cpu, p->n_added);
     p->least_cpu_ns = (uint64_t)cpu[0];
-    p->gc_ns = (uint64_t)median(gc, p->n_added);
-    p->wall_ns = (uint64_t)median(wall, p->n_added);
-    p->bytes = median(bytes, p->n_added);
+    p->gc_ns = (uint64_t)profile_median(gc, p->n_added);
+    p->wall_ns = (uint64_t)profile_median(wall, p->n_added);
+    p->bytes = profile_median(bytes, p->n_added);
     memcpy(before, p->before, sizeof before);
-    p->before_ns = (uint64_t)median(before, p->n_added);
+    p->before_ns = (uint64_t)profile_median(before, p->n_added);
 }
 
 void profile_finish(struct profile *p)
@@ -551,34 +553,6 @@ void profile_finish(struct profile *p)
         reduce(&p->modules[i], &p->measured[(size_t)i * p->n_runs], p->n_added);
         find_package(p, &p->modules[i]);
     }
+    work_finish(p);
     total(p);
-}
-
-/* ---- whose it is */
-
-static bool below(const char *file, const char *folder)
-{
-    const size_t n = strlen(folder);
-
-    return n && !strncmp(file, folder, n) && file[n] == '/';
-}
-
-static bool is_own(const char *file, const char *root)
-{
-    static const char *const foreign[] = {"/site-packages/", "/dist-packages/", "/lib/python3.", "/.venv/",
-                                          "/venv/",          "/.tox/",          "/.nox/"};
-    if (!below(file, root))
-        return false;
-    for (size_t i = 0; i < HS_COUNT(foreign); i++)
-        if (strstr(file + strlen(root), foreign[i]))
-            return false;
-    return true;
-}
-
-void profile_own(struct profile *p, const char *root)
-{
-    for (uint32_t i = 0; i < p->n_modules; i++)
-        p->modules[i].own = is_own(p->modules[i].file, root);
-    for (uint32_t i = 0; i < p->n_statements; i++)
-        p->statements[i].own = is_own(p->statements[i].file, root);
 }

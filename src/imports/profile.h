@@ -65,6 +65,17 @@ struct taking {
     const char *name;
 };
 
+/* A line of the user's that took time of its own while its module was loaded: medians, 0 in processes in which it took none. */
+struct work_line {
+    uint32_t module;
+    const char *file;
+    uint32_t line;
+    uint32_t n; /* how often it began, in the process with the most */
+    uint64_t wall_ns;
+    uint64_t cpu_ns;       /* much less than wall_ns: it waited */
+    struct worked *worked; /* owned: n_runs of them, until profile_finish */
+};
+
 /* A module that nothing was seen to import, and where it was first seen: it hangs there. */
 struct root {
     uint32_t module;
@@ -85,6 +96,8 @@ struct profile {
     uint32_t n_uses;
     struct taking *takings; /* owned */
     uint32_t n_takings;
+    struct work_line *works; /* owned; after profile_finish what took most wall time is first */
+    uint32_t n_works;
     char **texts; /* owned, and what it holds: names that stand in no log as they are */
     uint32_t n_texts;
     struct map by_name;
@@ -114,6 +127,17 @@ void profile_finish(struct profile *p);
  * of an environment there (site-packages, lib/python3.X, .tox ...).
  */
 void profile_own(struct profile *p, const char *root);
+
+/* own.c: the file is such a one. */
+bool profile_is_own(const char *file, const char *root);
+
+/* work.c; called by profile_add, profile_finish, profile_release */
+void work_add(struct profile *p, const struct log *log);
+void work_finish(struct profile *p);
+void work_release(struct profile *p);
+
+/* The middle one of n values, which are put in order; 0 of none. */
+int64_t profile_median(int64_t *values, uint32_t n);
 
 /* PROFILE_NONE: there is no such module. */
 uint32_t profile_find(const struct profile *p, const char *name);

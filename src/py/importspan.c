@@ -126,6 +126,22 @@ struct span *span_open(PyObject *name)
     return span;
 }
 
+static uint64_t less(uint64_t a, uint64_t b)
+{
+    return a > b ? a - b : 0;
+}
+
+void span_own_times(const struct span *span, uint64_t *wall_ns, uint64_t *cpu_ns)
+{
+    *wall_ns = less(less(clock_now_ns(), span->wall_ns), span->inner_wall_ns + span->gc_wall_ns);
+    *cpu_ns = less(less(thread_cpu_ns(), span->cpu_ns), span->inner_cpu_ns + span->gc_ns);
+}
+
+bool span_is_innermost(const struct span *span)
+{
+    return thread.top == span;
+}
+
 /* Another span may lie above it when greenlets change places in the middle of an import. */
 static void take_out(struct span *span)
 {
@@ -135,11 +151,6 @@ static void take_out(struct span *span)
         at = &(*at)->outer;
     if (*at)
         *at = span->outer;
-}
-
-static uint64_t less(uint64_t a, uint64_t b)
-{
-    return a > b ? a - b : 0;
 }
 
 void span_close_phase(struct span *span, int phase)

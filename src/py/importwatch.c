@@ -185,6 +185,7 @@ static void finish_load(struct span *span, const struct place *place, PyObject *
     PyObject *name = span->name;                 /* borrowed */
 
     load->flags |= span->found ? 0 : LOG_WAITED;
+    work_end(span);
     span_close_load(span, load);
     if (module) {
         describe(module, load);
@@ -218,10 +219,12 @@ static PyObject *load_it(PyObject *const *args, Py_ssize_t n, PyObject *names, c
     span = span_open(args[0]);
     load.seq = span->seq;
     module = PyObject_Vectorcall(watch.find_and_load, args, (size_t)n, names);
-    if (watch.on)
+    if (watch.on) {
         finish_load(span, place, module, &load);
-    else
+    } else {
+        work_end(span);
         span_close_load(span, &load);
+    }
     return module;
 }
 
@@ -266,6 +269,8 @@ static PyObject *hook_phase(PyObject *self, PyObject *const *args, Py_ssize_t n,
         watch_code(args[0]);
     result = PyObject_Vectorcall(original, args, (size_t)n, names);
     span_close_phase(span, phase);
+    if (result && (phase == LOG_UNMARSHAL || phase == LOG_COMPILE))
+        work_watch(result);
     return result;
 }
 
@@ -434,6 +439,7 @@ static void put_back(void)
     if (watch.collector && collector_callback("remove") < 0)
         PyErr_Clear();
     place_forget();
+    work_stop();
 }
 
 static int put_in(void)
@@ -462,11 +468,11 @@ static void in_child(void)
 static PyObject *native_imports_start(PyObject *self, PyObject *args)
 {
     static bool told_fork;
-    const char *path;
+    const char *path, *root = "";
     int code;
 
     (void)self;
-    if (!PyArg_ParseTuple(args, "s", &path))
+    if (!PyArg_ParseTuple(args, "s|s", &path, &root))
         return NULL;
 #ifdef Py_GIL_DISABLED
     PyErr_SetString(PyExc_RuntimeError, "imports cannot be watched in a build without the GIL");
@@ -493,6 +499,7 @@ static PyObject *native_imports_start(PyObject *self, PyObject *args)
         compat_put_exception(failure);
         return NULL;
     }
+    work_start(root);
     watch.on = true;
     Py_RETURN_NONE;
 }
@@ -525,8 +532,10 @@ static PyObject *native_imports_stop(PyObject *self, PyObject *args)
 
 PyMethodDef importwatch_methods[] = {
     {"imports_start", native_imports_start, METH_VARARGS,
-     "imports_start(path) -> None\n\nFrom now on every import of this process is timed and written to a new file "
-     "(src/imports/log.h). A forked child is not watched. OSError; RuntimeError when it is on already."},
+     "imports_start(path, root='') -> None\n\nFrom now on every import of this process is timed and written to a new "
+     "file "
+     "(src/imports/log.h), and what the lines of modules below root take. A forked child is not watched. OSError; "
+     "RuntimeError when it is on already."},
     {"imports_note", native_imports_note, METH_VARARGS,
      "imports_note(kind, text, text=None, text=None) -> None\n\nA remark in the file: kind 1, a plugin (name, module, "
      "distribution); kind 2, a name that was declared lazy and is not real yet."},

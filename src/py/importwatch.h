@@ -28,8 +28,9 @@ struct span {
     uint64_t gc_ns; /* of collections in it, and in no inner span */
     uint64_t gc_wall_ns;
     uint64_t phase_ns[LOG_N_PHASES];
-    bool dynamic; /* a phase: the code of an extension module runs */
-    bool found;   /* somebody looked for its spec: it was really loaded here */
+    struct work *work; /* owned: importwork.c; NULL: none */
+    bool dynamic;      /* a phase: the code of an extension module runs */
+    bool found;        /* somebody looked for its spec: it was really loaded here */
 };
 
 /* importspan.c */
@@ -39,8 +40,10 @@ void span_close_load(struct span *span, struct log_load *load); /* fills times a
 struct span *span_load(void);                                   /* the innermost load of this thread, NULL: none */
 uint32_t span_thread(void);                                     /* this thread's number */
 PyObject *span_extension(void); /* name of the module whose compiled code runs as it is loaded: borrowed, NULL: none */
-void span_collector(bool starts); /* a garbage collection */
-void span_reset(void);            /* numbers begin again; this thread's is 0 */
+void span_collector(bool starts);                                                  /* a garbage collection */
+void span_own_times(const struct span *span, uint64_t *wall_ns, uint64_t *cpu_ns); /* of an open one, so far */
+bool span_is_innermost(const struct span *span);                                   /* no phase goes on in it */
+void span_reset(void); /* numbers begin again; this thread's is 0 */
 
 /* importplace.c: the innermost Python frame that is not of importlib's, or an extension module that is being loaded. */
 struct place {
@@ -62,6 +65,12 @@ void place_write(const struct place *place, struct log_place *into, uint32_t *fl
  */
 bool place_is_new(const struct place *place, PyObject *name);
 void place_forget(void);
+
+/* importwork.c: what lines of modules below root take, as they are loaded; CPython 3.12 and later. "": of none */
+void work_start(const char *root);
+void work_stop(void);
+void work_watch(PyObject *loaded); /* a module's code, which will be executed, or a pair that ends in it */
+void work_end(struct span *span);  /* of a load: writes what is worth it */
 
 /* importedge.c */
 PyObject *edge_loaded(PyObject *name);                        /* sys.modules[name]: borrowed, NULL: not there */

@@ -188,6 +188,7 @@ void link_begin(uint32_t item, uint64_t limit_ns)
 {
     if (!limit_ns)
         limit_ns = mine.segment.head->timeout_ns;
+    atomic_thread_fence(memory_order_release); /* after the end of the last one: slot_current */
     atomic_store_explicit(&mine.slot->started_ns, clock_now_ns(), memory_order_relaxed);
     atomic_store_explicit(&mine.slot->limit_ns, limit_ns, memory_order_relaxed);
     if (atomic_load_explicit(&mine.slot->claimed, memory_order_relaxed) == item)

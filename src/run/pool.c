@@ -458,20 +458,20 @@ static void note_gap(struct run *run, uint64_t now)
 static bool is_late(const struct run *run, const struct slot *slot, uint64_t now)
 {
     const uint64_t limit = pool_end_limit_ns(run);
-    const uint64_t since = atomic_load_explicit(&slot->leaving_ns, memory_order_relaxed);
 
+    /* The state first: who sees it sees since when. */
     return limit && atomic_load_explicit(&slot->state, memory_order_acquire) == SLOT_LEAVING &&
-           time_spent(run, since, now) > limit;
+           time_spent(run, atomic_load_explicit(&slot->leaving_ns, memory_order_relaxed), now) > limit;
 }
 
 static void look_at(struct run *run, uint32_t slot, uint64_t now, bool slow_look)
 {
     struct worker *worker = &run->workers[slot];
     const struct slot *shared = segment_slot(&run->segment, slot);
-    const uint32_t current = atomic_load_explicit(&shared->current, memory_order_acquire);
-    const uint64_t started = atomic_load_explicit(&shared->started_ns, memory_order_relaxed);
-    const uint64_t limit = atomic_load_explicit(&shared->limit_ns, memory_order_relaxed);
-    const bool paused = atomic_load_explicit(&shared->paused, memory_order_acquire) != 0;
+    const bool paused =
+        atomic_load_explicit(&shared->paused, memory_order_acquire) != 0; /* first: its end sets started */
+    uint64_t started, limit;
+    const uint32_t current = slot_current(shared, &started, &limit);
 
     if (worker->end == END_NONE && run->interrupted_ns && now - run->interrupted_ns > interrupt_grace_ns()) {
         end_worker(run, worker, END_INTERRUPT);

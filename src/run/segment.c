@@ -17,6 +17,16 @@ struct slot *segment_slot(const struct segment *segment, uint32_t index)
     return (struct slot *)(void *)((char *)segment->head + segment->head->slots_at) + index;
 }
 
+uint32_t slot_current(const struct slot *slot, uint64_t *started_ns, uint64_t *limit_ns)
+{
+    const uint32_t item = atomic_load_explicit(&slot->current, memory_order_acquire);
+
+    *started_ns = atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
+    *limit_ns = atomic_load_explicit(&slot->limit_ns, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    return atomic_load_explicit(&slot->current, memory_order_relaxed) == item ? item : SEGMENT_NO_ITEM;
+}
+
 struct ring *segment_ring(const struct segment *segment, uint32_t index)
 {
     HS_CHECK(index < segment->head->n_slots);

@@ -81,6 +81,11 @@ int segment_attach(struct segment *segment, int fd, struct err *err);
 void segment_detach(struct segment *segment);
 
 struct slot *segment_slot(const struct segment *segment, uint32_t index);
+/*
+ * What runs there, since when, and its limit: of one and the same item, which takes looking twice, as the worker goes on
+ * meanwhile. SEGMENT_NO_ITEM: nothing, or it is just changing.
+ */
+uint32_t slot_current(const struct slot *slot, uint64_t *started_ns, uint64_t *limit_ns);
 struct ring *segment_ring(const struct segment *segment, uint32_t index);
 
 /* more: bytes behind the two arrays, zero, aligned to 64. Descriptor or -1. */

@@ -18,9 +18,8 @@ static void fill_workers(const struct run *run, struct view_worker *views, uint3
 {
     *n = 0;
     for (uint32_t i = 0; i < run->n_used && *n < 256; i++) {
-        const struct slot *slot = segment_slot(&run->segment, i);
-        const uint32_t current = atomic_load_explicit(&slot->current, memory_order_acquire);
-        const uint64_t started = atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
+        uint64_t started, unused;
+        const uint32_t current = slot_current(segment_slot(&run->segment, i), &started, &unused);
         struct view_worker *v = &views[*n];
 
         if (!run->workers[i].live)
@@ -41,9 +40,8 @@ static uint64_t longest_left(const struct run *run, uint64_t now)
     uint64_t longest = 0;
 
     for (uint32_t i = 0; i < run->n_used; i++) {
-        const struct slot *slot = segment_slot(&run->segment, i);
-        const uint32_t current = atomic_load_explicit(&slot->current, memory_order_acquire);
-        const uint64_t started = atomic_load_explicit(&slot->started_ns, memory_order_relaxed);
+        uint64_t started, unused;
+        const uint32_t current = slot_current(segment_slot(&run->segment, i), &started, &unused);
         const uint64_t used = now > started ? now - started : 0;
 
         if (current < run->catalog.n_items && run->expected_ns[current] > used + longest)

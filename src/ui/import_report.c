@@ -3,6 +3,7 @@
 #include "ui/units.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -388,6 +389,56 @@ static void add_heavy(struct page *page)
     free(list);
 }
 
+/* The source of a line, as it is now: "" when it cannot be read. */
+static void read_line(const char *file, uint32_t number, char *text, size_t size)
+{
+    FILE *f = fopen(file, "re");
+
+    text[0] = '\0';
+    for (uint32_t i = 0; f && i < number; i++)
+        if (!fgets(text, (int)size, f))
+            text[0] = '\0';
+        else if (!strchr(text, '\n'))
+            for (int c = 0; c != EOF && c != '\n';) /* the rest of a long one */
+                c = fgetc(f);
+    if (f)
+        fclose(f);
+    text[strcspn(text, "\r\n")] = '\0';
+    memmove(text, text + strspn(text, " \t"), strlen(text + strspn(text, " \t")) + 1);
+}
+
+static void add_work(struct page *page)
+{
+    enum { LEAST_NS = 2000000 };
+    static const struct table_column columns[] = {
+        {"ms", TABLE_RIGHT, 0},   {"CPU ms", TABLE_RIGHT, 1}, {"", TABLE_LEFT, 0},
+        {"where", TABLE_LEFT, 0}, {"line", TABLE_ELIDED, 0},
+    };
+    const struct profile *p = page->view->profile;
+    struct table table;
+    uint32_t n = 0;
+
+    table_init(&table, columns, HS_COUNT(columns));
+    for (; n < p->n_works && p->works[n].wall_ns >= LEAST_NS && (!page->options->limit || n < page->options->limit);
+         n++) {
+        const struct work_line *w = &p->works[n];
+        char text[120];
+
+        read_line(w->file, w->line, text, sizeof text);
+        table_addf(&table, "%.1f", ms(w->wall_ns));
+        table_addf(&table, "%.1f", ms(w->cpu_ns));
+        table_addf(&table, "%s", w->cpu_ns * 2 < w->wall_ns ? "waits" : "computes");
+        table_addf(&table, "%s:%u", shown(page, w->file), w->line);
+        table_addf(&table, "%s", text);
+    }
+    if (n)
+        str_puts(page->out, "\nyour lines that work while they are imported, imports aside:\n");
+    if (n)
+        render(page, &table);
+    else
+        table_release(&table);
+}
+
 static void add_circle(struct page *page, const struct circle *c)
 {
     const struct profile *p = page->view->profile;
@@ -481,6 +532,7 @@ void import_report(struct str *out, const struct imports_view *view, const struc
     add_own_modules(&page);
     add_statements(&page, true);
     add_groups(&page);
+    add_work(&page);
     add_statements(&page, false);
     add_heavy(&page);
     add_circles(&page);

@@ -56,7 +56,15 @@ def made_up(n: int, seed: int) -> dict[str, Any]:
         "leads_to": leads_to,
     }
     totals = {"cpu": sum(graph["cpu_ns"]) / 1e9, "gc": 0.0, "bytes": sum(graph["bytes"])}
-    return {"target": "t", "processes": 1, **totals, "modules": modules, "statements": statements, "graph": graph}
+    return {
+        "target": "t",
+        "processes": 1,
+        **totals,
+        "modules": modules,
+        "statements": statements,
+        "work": [],
+        "graph": graph,
+    }
 
 
 def script(text: str, name: str) -> str:

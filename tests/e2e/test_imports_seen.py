@@ -1,4 +1,4 @@
-"""Imports that no statement of Python's shows: names that a module's __getattr__ imports, and what compiled code asks for."""
+"""Imports that no statement of Python's shows: by a module's __getattr__, and by compiled code."""
 
 from __future__ import annotations
 
