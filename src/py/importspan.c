@@ -137,6 +137,16 @@ void span_own_times(const struct span *span, uint64_t *wall_ns, uint64_t *cpu_ns
     *cpu_ns = less(less(thread_cpu_ns(), span->cpu_ns), span->inner_cpu_ns + span->gc_ns);
 }
 
+void span_leave_out(uint64_t since_ns)
+{
+    const uint64_t took_ns = less(clock_now_ns(), since_ns);
+
+    if (thread.top) {
+        thread.top->inner_wall_ns += took_ns;
+        thread.top->inner_cpu_ns += took_ns;
+    }
+}
+
 bool span_is_innermost(const struct span *span)
 {
     return thread.top == span;

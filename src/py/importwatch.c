@@ -1,6 +1,7 @@
 /* importwatch.c - the functions that stand in the import system's place, and their coming and going. */
 #include "py/importwatch.h"
 
+#include "base/clock.h"
 #include "py/importlog.h"
 #include "py/native.h"
 
@@ -97,6 +98,7 @@ static PyObject *call_import(const struct import_args *a, PyObject *const *args,
 
 static PyObject *hook_import(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    uint64_t since_ns = watch.on ? clock_now_ns() : 0;
     struct import_args a;
     struct place place;
     PyObject *failure; /* owned: the statement's own, if it failed */
@@ -109,9 +111,13 @@ static PyObject *hook_import(PyObject *self, PyObject *const *args, Py_ssize_t n
     /* The machinery itself asks for io when it reads a file. */
     if (!watch.on || !a.name || (place.within && !place.extension) || !place_is_new(&place, a.name)) {
         place_release(&place);
+        if (watch.on)
+            span_leave_out(since_ns);
         return call_import(&a, args, n, names);
     }
+    span_leave_out(since_ns);
     module = call_import(&a, args, n, names);
+    since_ns = clock_now_ns();
     if (watch.on) {
         failure = module ? NULL : compat_take_exception();
         edge_note(&place, a.name, a.level, a.fromlist);
@@ -119,6 +125,7 @@ static PyObject *hook_import(PyObject *self, PyObject *const *args, Py_ssize_t n
             compat_put_exception(failure);
     }
     place_release(&place);
+    span_leave_out(since_ns);
     return module;
 }
 
@@ -183,10 +190,12 @@ static void finish_load(struct span *span, const struct place *place, PyObject *
 {
     PyObject *failure = compat_take_exception(); /* owned */
     PyObject *name = span->name;                 /* borrowed */
+    uint64_t since_ns;
 
     load->flags |= span->found ? 0 : LOG_WAITED;
     work_end(span);
     span_close_load(span, load);
+    since_ns = clock_now_ns();
     if (module) {
         describe(module, load);
         watch_new_module(name, module);
@@ -200,6 +209,7 @@ static void finish_load(struct span *span, const struct place *place, PyObject *
     PyErr_Clear();
     if (failure)
         compat_put_exception(failure);
+    span_leave_out(since_ns);
 }
 
 static PyObject *load_it(PyObject *const *args, Py_ssize_t n, PyObject *names, const struct place *place)
@@ -230,6 +240,7 @@ static PyObject *load_it(PyObject *const *args, Py_ssize_t n, PyObject *names, c
 
 static PyObject *hook_find_and_load(PyObject *self, PyObject *const *args, Py_ssize_t n, PyObject *names)
 {
+    const uint64_t since_ns = clock_now_ns();
     PyObject *module; /* owned */
     struct place place;
     bool there;
@@ -239,6 +250,7 @@ static PyObject *hook_find_and_load(PyObject *self, PyObject *const *args, Py_ss
         return PyObject_Vectorcall(watch.find_and_load, args, (size_t)n, names);
     there = edge_loaded(args[0]) != NULL;
     place_find(&place);
+    span_leave_out(since_ns);
     if (!there) {
         module = load_it(args, n, names, &place);
     } else {

@@ -43,7 +43,8 @@ PyObject *span_extension(void); /* name of the module whose compiled code runs a
 void span_collector(bool starts);                                                  /* a garbage collection */
 void span_own_times(const struct span *span, uint64_t *wall_ns, uint64_t *cpu_ns); /* of an open one, so far */
 bool span_is_innermost(const struct span *span);                                   /* no phase goes on in it */
-void span_reset(void); /* numbers begin again; this thread's is 0 */
+void span_leave_out(uint64_t since_ns); /* what this thread has done since then was the watch's own work */
+void span_reset(void);                  /* numbers begin again; this thread's is 0 */
 
 /* importplace.c: the innermost Python frame that is not of importlib's, or an extension module that is being loaded. */
 struct place {
