@@ -65,12 +65,18 @@ PyMODINIT_FUNC PyInit_native(void)
 """
 
 
+def headers() -> list[str]:
+    found = [sysconfig.get_path(name) for name in ("include", "platinclude")]
+    if not any(Path(folder, "Python.h").exists() for folder in found):
+        pytest.skip("this Python has no header files here")
+    return [f"-I{folder}" for folder in found]
+
+
 def compile_extension(folder: Path, text: str, what: str, how: int = 1) -> None:
     source = folder / "native.c"
     source.write_text(text.replace("WHAT", what).replace("HOW", str(how)))
     library = folder / ("native" + sysconfig.get_config_var("EXT_SUFFIX"))
-    headers = [f"-I{sysconfig.get_path(name)}" for name in ("include", "platinclude")]
-    subprocess.run(["cc", "-shared", "-fPIC", "-O1", *headers, "-o", library, source], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", *headers(), "-o", library, source], check=True)
 
 
 def test_who_takes_a_name_needs_what_getattr_imports_for_it(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_conftests_and_test_modules(tmp_path: Path) -> None:
         test_a="import time\ntime.sleep(0.03)\ndef test_a():\n    assert True\n",
     )
     for env in ({}, {"PYTHONDONTWRITEBYTECODE": "1"}):
-        found = work(measure(tmp_path, "--collect", "--", "-p", "no:cacheprovider", env=env))
+        found = work(measure(tmp_path, "--collect", env=env))
         assert found["conftest.py", 2]["wall"] >= 0.02
         assert found["test_a.py", 2]["wall"] >= 0.03
 
