@@ -9,6 +9,7 @@ from __future__ import annotations
 import array
 import marshal
 import os
+import shutil
 import sys
 import uuid
 from collections import Counter
@@ -42,8 +43,15 @@ def install(config: pytest.Config) -> None:
     try:
         _native.send(state.reporter_chan, _native.WIRE_CONFIG, 0, 0, 0, settings)
     except OSError:
+        remove_crash_dir()
         print(f"hasten: {GONE}", file=sys.stderr)
         sys.exit(pytest.ExitCode.INTERNAL_ERROR)
+
+
+def remove_crash_dir() -> None:
+    """In the program's place, when that was killed: its workers ended with it."""
+    if state.crash_dir:
+        shutil.rmtree(state.crash_dir, ignore_errors=True)
 
 
 def write_raw(tw: Any, text: str) -> None:
@@ -188,6 +196,7 @@ class Reporter:
             self._end_alone()
 
     def _end_alone(self) -> NoReturn:
+        remove_crash_dir()
         self.relayed = f"hasten: {GONE}"
         raise RelayedError(self.relayed)
 

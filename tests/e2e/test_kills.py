@@ -204,3 +204,15 @@ def test_supervisor_killed_while_tests_run_then_resumed(suite, start_hasten, run
     check_all(again, ALL | {"test_stubborn"})
     log = Counter(f"test_quick[{i}]" for i in (folder / "log").read_text().split())
     assert all(log[name] == 1 for name in finished), "a finished test was run again"
+
+
+@pytest.mark.parametrize("start", ["template", "early", "spawn"])
+def test_the_program_killed_leaves_no_folder(suite, start_hasten, tmp_path_factory, start):
+    scratch = tmp_path_factory.mktemp("scratch")
+    run = start_hasten(suite({"test_k.py": SUITE}), "-n2", f"--start={start}", env={"TMPDIR": str(scratch)})
+    all_quick_done(run)
+    assert list(scratch.glob("hasten-*"))
+    run.process.kill()
+    wait_until(lambda: not tagged(run.tag), 20, "nothing is left")
+    run.process.communicate()
+    assert not list(scratch.glob("hasten-*"))
