@@ -526,8 +526,10 @@ static void look_for_lost(struct run *run, uint32_t slot)
         pool_reap(run, slot, status);
         return;
     }
-    if (kill(pid, 0) != 0 && errno == ESRCH)
+    if (kill(pid, 0) != 0 && errno == ESRCH) {
+        results_drain(run, slot); /* its last words may have come since the last look */
         pool_reap(run, slot, run->workers[slot].node_down ? 0 : SIGKILL);
+    }
 }
 
 void pool_look(struct run *run)
