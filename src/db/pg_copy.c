@@ -1,5 +1,6 @@
 #include "db/pg_copy.h"
 
+#include "base/trace.h"
 #include "os/copy.h"
 
 #include <dirent.h>
@@ -13,11 +14,13 @@
 #include <unistd.h>
 
 #define NOTE "hasten.closed" /* in the cluster; the server looks at no file of that name */
+#define FIRST "pg_internal.init"
 
 enum { SEGMENT_NAME = 24, CONTROL_REDO = 40, CLOSED_MOST = 64 };
 
 struct plan {
     unsigned closed[CLOSED_MOST]; /* databases */
+    bool shut[CLOSED_MOST];       /* their folders cannot be written to: pg_copy_shut */
     size_t n_closed;
     char first[SEGMENT_NAME + 1]; /* segment of the log; "": all are copied */
 };
@@ -25,6 +28,7 @@ struct plan {
 static void read_note(struct plan *plan, const char *data)
 {
     char path[PLACE_SIZE + 32];
+    struct stat st;
     FILE *f;
 
     snprintf(path, sizeof path, "%s/" NOTE, data);
@@ -33,6 +37,10 @@ static void read_note(struct plan *plan, const char *data)
         plan->n_closed++;
     if (f)
         fclose(f);
+    for (size_t i = 0; i < plan->n_closed; i++) {
+        snprintf(path, sizeof path, "%s/base/%u", data, plan->closed[i]);
+        plan->shut[i] = lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && !(st.st_mode & S_IWUSR);
+    }
 }
 
 int pg_copy_note(const struct pg_server *server, const char *numbers, struct err *err)
@@ -48,6 +56,70 @@ int pg_copy_note(const struct pg_server *server, const char *numbers, struct err
     if (written && server->user && chown(path, server->user, server->group) < 0)
         written = false;
     return written ? 0 : err_sys(err, errno, "cannot write '%s'", path);
+}
+
+/* After a crash of a backend a server begins unlogged tables anew: it has to replace their files then. */
+static bool has_unlogged(const char *folder)
+{
+    struct dirent *e;
+    DIR *dir = opendir(folder);
+    bool has = !dir;
+
+    while (!has && (e = readdir(dir)))
+        has = strstr(e->d_name, "_init") != NULL && e->d_name[0] >= '0' && e->d_name[0] <= '9';
+    if (dir)
+        closedir(dir);
+    return has;
+}
+
+void pg_copy_shut(const struct pg_server *server)
+{
+    char data[PLACE_SIZE + 8], path[PLACE_SIZE + 64];
+    struct plan plan = {.n_closed = 0};
+
+    snprintf(data, sizeof data, "%s/data", server->folder);
+    read_note(&plan, data);
+    for (size_t i = 0; i < plan.n_closed; i++) {
+        snprintf(path, sizeof path, "%s/base/%u", data, plan.closed[i]);
+        if (!plan.shut[i] && !has_unlogged(path) && (!server->user || chown(path, 0, 0) == 0) && chmod(path, 0555) < 0)
+            return; /* its files will be linked one by one */
+    }
+}
+
+static void warm(const char *from, const char *to, const char *below, const struct copy_owner *owner)
+{
+    char source[PLACE_SIZE + 300], target[PLACE_SIZE + 300], half[PLACE_SIZE + 300];
+    bool is_first;
+
+    snprintf(source, sizeof source, "%s/data/%s/" FIRST, from, below);
+    snprintf(target, sizeof target, "%s/data/%s/" FIRST, to, below);
+    snprintf(half, sizeof half, "%s/data/%s/" FIRST ".hasten", to, below);
+    if (access(source, R_OK) < 0 || copy_file(source, half, owner) < 0)
+        return;
+    is_first = link(half, target) == 0; /* else a session was there before us */
+    trace_event("db_warm", TRACE_TEXT("file", target), TRACE_BOOL("first", is_first));
+    unlink(half);
+}
+
+void pg_copy_warm(const struct pg_server *server, const char *from)
+{
+    const struct copy_owner owner = {server->user ? server->user : (uid_t)-1, server->group};
+    char path[PLACE_SIZE + 16], below[280];
+    struct stat st;
+    struct dirent *e;
+    DIR *dir;
+
+    warm(from, server->folder, "global", &owner);
+    snprintf(path, sizeof path, "%s/data/base", server->folder);
+    dir = opendir(path);
+    while (dir && (e = readdir(dir)))
+        if (e->d_name[0] >= '0' && e->d_name[0] <= '9' &&
+            fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)) {
+            snprintf(below, sizeof below, "base/%s", e->d_name);
+            warm(from, server->folder, below, &owner);
+        }
+    if (dir)
+        closedir(dir);
 }
 
 /* A server that was stopped begins at its last checkpoint: pg_control says where that is, since version 11 at this place. */
@@ -114,7 +186,7 @@ static enum copy_choice choose(void *arg, const char *path)
     if (!strncmp(path, "base/", 5) && !strchr(path + 5, '/'))
         for (size_t i = 0; i < plan->n_closed; i++)
             if ((unsigned long)plan->closed[i] == strtoul(path + 5, NULL, 10))
-                return COPY_LINK;
+                return plan->shut[i] ? COPY_POINT : COPY_LINK;
     return COPY_IT;
 }
 

@@ -1,6 +1,7 @@
 #include "db/pg_each.h"
 
 #include "base/trace.h"
+#include "db/pg_copy.h"
 #include "db/pg_own.h"
 #include "db/pq.h"
 
@@ -87,8 +88,10 @@ static int clone_in_child(struct pg_each_one *one, const char *key)
     struct err err;
 
     pq_watch(NULL, NULL);
-    return pg_server_await(&one->pg.server, &err) < 0 || pg_connect(&one->pg, &err) < 0 ||
-           pg_clone_plainly(&one->pg, key, one->name, &err) < 0;
+    if (pg_server_await(&one->pg.server, &err) < 0)
+        return 1;
+    pg_copy_warm(&one->pg.server, one->pg.options.server.copied->folder);
+    return pg_connect(&one->pg, &err) < 0 || pg_clone_plainly(&one->pg, key, one->name, &err) < 0;
 }
 
 /* True in the child. */
@@ -166,7 +169,10 @@ static void begin_all(struct pg_each *each, const char *name)
 {
     const bool is_first = each->n == 0;
     char other[DB_NAME_SIZE], worker[16];
+    struct err unused;
 
+    if (is_first)
+        pg_copy_shut(&each->base.server);
     begin(each, name);
     for (uint32_t i = 0; is_first && each->n_workers > 1 && i < each->n_workers; i++) {
         snprintf(worker, sizeof worker, "gw%u", i);
@@ -174,6 +180,7 @@ static void begin_all(struct pg_each *each, const char *name)
         if (!find(each, other))
             begin(each, other);
     }
+    pq_load(&unused); /* while they copy: the children that clone have it from here */
 }
 
 static void advance_all(struct pg_each *each, const char *key)

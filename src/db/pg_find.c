@@ -1,9 +1,12 @@
 #include "db/pg_find.h"
 
+#include "db/place.h"
+
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char *const folders[] = {
@@ -36,6 +39,82 @@ static bool first_line(const char *command, char *line, int size)
     return f && pclose(f) == 0 && said;
 }
 
+/* ---- a server's version, without running it: `versions` in the cache, a line for each program that was asked once */
+
+enum { ID_SIZE = 128 };
+
+static bool open_versions(const char *mode, FILE **f)
+{
+    char folder[PLACE_SIZE], path[PLACE_SIZE + 16];
+    struct err unused;
+
+    if (place_cache("", folder, &unused) < 0)
+        return false;
+    snprintf(path, sizeof path, "%s/versions", folder);
+    *f = fopen(path, mode);
+    return *f != NULL;
+}
+
+/* Which file it is. A script may run another program each time: that is asked each time. */
+static bool identify(const char *path, char id[ID_SIZE])
+{
+    char head[4] = "";
+    struct stat st;
+    FILE *f = fopen(path, "re");
+    const bool is_program = f && fread(head, 1, sizeof head, f) == sizeof head && !memcmp(head, "\177ELF", 4);
+    const bool known = is_program && fstat(fileno(f), &st) == 0;
+
+    if (f)
+        fclose(f);
+    if (known)
+        snprintf(id, ID_SIZE, "%llx.%llx.%llx.%llx.%lx.%llx.%lx", (unsigned long long)st.st_dev,
+                 (unsigned long long)st.st_ino, (unsigned long long)st.st_size, (unsigned long long)st.st_mtim.tv_sec,
+                 (unsigned long)st.st_mtim.tv_nsec, (unsigned long long)st.st_ctim.tv_sec,
+                 (unsigned long)st.st_ctim.tv_nsec);
+    return known;
+}
+
+static bool recall(const char *id, char *version, size_t size)
+{
+    const size_t n = strlen(id);
+    char line[ID_SIZE + 256];
+    bool found = false;
+    FILE *f;
+
+    if (!open_versions("re", &f))
+        return false;
+    while (!found && fgets(line, sizeof line, f))
+        if (!strncmp(line, id, n) && line[n] == ' ' && strchr(line, '\n')) {
+            snprintf(version, size, "%.*s", (int)strcspn(line + n + 1, "\n"), line + n + 1);
+            found = true;
+        }
+    fclose(f);
+    return found;
+}
+
+/* What `postgres --version` prints. */
+static bool version_of(const char *folder, char *version, size_t size)
+{
+    char path[512], command[512], id[ID_SIZE];
+    bool is_known;
+    FILE *f;
+
+    snprintf(path, sizeof path, "%.400s/postgres", folder);
+    is_known = identify(path, id);
+    if (is_known && recall(id, version, size))
+        return true;
+    snprintf(command, sizeof command, "'%.400s/postgres' --version 2>/dev/null </dev/null", folder);
+    if (!first_line(command, version, (int)size))
+        return false;
+    if (is_known && open_versions("ae", &f)) {
+        fprintf(f, "%s %s\n", id, version);
+        fclose(f);
+    }
+    return true;
+}
+
+/* ---- which there are */
+
 static bool has(const char *folder, const char *program)
 {
     char path[512];
@@ -47,13 +126,11 @@ static bool has(const char *folder, const char *program)
 static bool consider(struct search *s, const char *folder)
 {
     struct pg_program *p = s->program;
-    char command[512];
     const char *number;
 
     if (strchr(folder, '\'') || strlen(folder) >= sizeof p->bin || !has(folder, "initdb") || !has(folder, "postgres"))
         return false;
-    snprintf(command, sizeof command, "'%.400s/postgres' --version 2>/dev/null </dev/null", folder);
-    if (!first_line(command, p->version, sizeof p->version) || !(number = strstr(p->version, "PostgreSQL) ")))
+    if (!version_of(folder, p->version, sizeof p->version) || !(number = strstr(p->version, "PostgreSQL) ")))
         return false;
     p->major = atoi(number + strlen("PostgreSQL) "));
     snprintf(p->bin, sizeof p->bin, "%s", folder);

@@ -20,7 +20,8 @@ void pg_consider_pooler(struct pg *pg); /* now and then: whether connections are
 
 int pg_exists(struct pg *pg, const char *name, bool *found, struct err *err);
 int pg_create(struct pg *pg, const char *name, const char *from, struct err *err);
-int pg_connect(struct pg *pg, struct err *err);                                  /* and takes the run's lock */
+int pg_end_connections(struct pg *pg, const char *name, struct err *err); /* to a database; waits until they are gone */
+int pg_connect(struct pg *pg, struct err *err);                           /* and takes the run's lock */
 int pg_begin(struct pg *pg, const char *key, const char *name, struct err *err); /* it is there, as its template */
 
 /* On our own server, straight: past a pooler; copy: the name of the one that is a copy of it (pg_server.h), "" for itself. */

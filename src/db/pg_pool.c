@@ -25,8 +25,7 @@ static void new_name(struct pg *pg, const char *what, char name[DB_NAME_SIZE])
     db_name(pg->db.run, worker, name);
 }
 
-/* Backends that were told to end may take a moment. */
-static int end_connections(struct pg *pg, const char *name, struct err *err)
+int pg_end_connections(struct pg *pg, const char *name, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = 500000};
     char sql[256];
@@ -50,7 +49,7 @@ static int end_connections(struct pg *pg, const char *name, struct err *err)
 static int rename_database(struct pg *pg, const char *from, const char *to, struct err *err)
 {
     for (int round = 0;; round++) {
-        int code = end_connections(pg, from, err);
+        int code = pg_end_connections(pg, from, err);
 
         if (code == 0)
             code = pq_runf(pg->conn, err, "ALTER DATABASE %s RENAME TO %s", from, to);

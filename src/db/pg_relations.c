@@ -46,7 +46,7 @@ static struct pg_relation *by_oid(struct pg_relations *all, uint32_t oid)
     return NULL;
 }
 
-/* What brings each sequence back to where it is now. */
+/* The call that brings each sequence back to where it is now. */
 static int read_sequences(struct pg_conn *conn, struct pg_relations *all, struct err *err)
 {
     struct str sql = STR_INIT;
@@ -66,7 +66,7 @@ static int read_sequences(struct pg_conn *conn, struct pg_relations *all, struct
 
         if (!sequence)
             continue;
-        str_addf(&put_back, "SELECT pg_catalog.setval(%u::regclass, %lld, %s);", sequence->oid, atoll(value),
+        str_addf(&put_back, "pg_catalog.setval(%u::regclass, %lld, %s)", sequence->oid, atoll(value),
                  next_field(value)[0] == 't' ? "true" : "false");
         sequence->put_back = put_back.data;
     }

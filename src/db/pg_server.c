@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -25,7 +26,7 @@
 #define CLUSTER_BYTES (UINT64_C(40) << 20)
 #define ROOM_OF_COPY (UINT64_C(100) << 20) /* a worker's own server: cluster, log, database */
 
-enum { START_LIMIT_S = 60, STOP_LIMIT_S = 60, QUIT_LIMIT_S = 5, SAVE_LIMIT_S = 30, ARGS_MAX = 64 };
+enum { START_LIMIT_S = 60, STOP_LIMIT_S = 60, QUIT_LIMIT_S = 5, SAVE_LIMIT_S = 30, SAVER_NICE = 10, ARGS_MAX = 64 };
 
 static void nap_ms(long ms)
 {
@@ -225,7 +226,7 @@ static bool take_cluster(const struct pg_server *server, const char *name, const
     snprintf(path, sizeof path, "%s/%.128s", cache, name);
     if (access(path, F_OK) < 0)
         return false;
-    if (copy_tree(path, data, &owner) == 0) {
+    if (copy_tree_at_once(path, data, &owner) == 0) {
         place_used(path);
         return true;
     }
@@ -478,41 +479,54 @@ void pg_server_forget(struct pg_server *server)
     server->has_data = false;
 }
 
-/* The cache may lie on a slow disk: nobody waits for that. */
-static void keep_in_background(struct pg_server *server, const char *name, const char *copy)
+/* The cache may lie on a slow disk: nobody waits for that, and what workers wait for goes first. */
+static void keep_in_background(struct pg_server *server, const char *name, const char *data, bool is_copy)
 {
     const int pid = fork();
 
     if (pid == 0) {
-        keep_cluster(server, name, copy);
-        copy_remove(copy);
+        setpriority(PRIO_PROCESS, 0, SAVER_NICE);
+        keep_cluster(server, name, data);
+        if (is_copy)
+            copy_remove(data);
         _exit(0);
     }
-    if (pid < 0) {
-        copy_remove(copy);
+    if (pid < 0 && is_copy)
+        copy_remove(data);
+    if (pid < 0)
         return;
-    }
     server->savers = hs_realloc(server->savers, (server->n_savers + 1) * sizeof *server->savers);
     server->savers[server->n_savers++] = pid;
 }
 
-int pg_server_save(struct pg_server *server, const char *key, bool again, struct err *err)
+/* Its own copy: an earlier one may still be on its way to the cache. Without room for it the next run builds again. */
+static void keep_copy(struct pg_server *server, const char *name, const char *data)
 {
     const struct copy_owner owner = {geteuid(), getegid()};
-    char data[PLACE_SIZE + 8];
     char copy[PLACE_SIZE + 32];
+
+    snprintf(copy, sizeof copy, "%s/copy-%zu", server->folder, server->n_savers);
+    if (copy_tree_at_once(data, copy, &owner) == 0)
+        keep_in_background(server, name, copy, true);
+    else
+        copy_remove(copy);
+}
+
+int pg_server_save(struct pg_server *server, const char *key, bool again, struct err *err)
+{
+    char data[PLACE_SIZE + 8];
     char name[128];
 
     if (server->pid <= 0 || !end_by(server, SIGINT, STOP_LIMIT_S))
         return err_set(err, "the PostgreSQL server did not stop within %d s", STOP_LIMIT_S);
     snprintf(data, sizeof data, "%s/data", server->folder);
-    /* Its own: an earlier copy may still be on its way to the cache. */
-    snprintf(copy, sizeof copy, "%s/copy-%zu", server->folder, server->n_savers);
     with_template(server, key, name);
-    if (key[0] && !pg_has_tablespaces(data) && copy_tree(data, copy, &owner) == 0)
-        keep_in_background(server, name, copy);
-    else
-        copy_remove(copy); /* no room for it: the next run builds the template again */
+    if (key[0] && !pg_has_tablespaces(data)) {
+        if (again)
+            keep_copy(server, name, data);
+        else
+            keep_in_background(server, name, data, false); /* nothing will change there any more */
+    }
     return !again ? 0 : pg_server_launch(server, err) < 0 ? -1 : pg_server_await(server, err);
 }
 

@@ -65,9 +65,9 @@ int pg_server_await(struct pg_server *server, struct err *err);
 bool pg_server_has(const struct pg_server *server, const char *key);
 
 /*
- * Stops it cleanly, and starts it again if `again` says so, after a copy of its cluster, which a child takes to the cache
- * meanwhile as the one with template `key` ("": it does not). The child inherits descriptors, so that a lock that is held
- * ends with the later of both.
+ * Stops it cleanly, and starts it again if `again` says so. A child takes its cluster, or in that case a copy of it, to the
+ * cache meanwhile as the one with template `key` ("": it does not). The child inherits descriptors, so that a lock that is
+ * held ends with the later of both.
  */
 int pg_server_save(struct pg_server *server, const char *key, bool again, struct err *err);
 

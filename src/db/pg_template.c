@@ -62,13 +62,18 @@ int pg_template_begin(struct db *db, const char *key, char url[DB_URL_SIZE], str
     return 0;
 }
 
-/* Statistics once, as nothing else gathers them; frozen rows need no look at who wrote them in any clone. */
+/*
+ * Statistics once, as nothing else gathers them; frozen rows need no look at who wrote them in any clone. The first session
+ * after that writes what the next ones begin with (pg_internal.init), and a clone has its file.
+ */
 static int settle(struct pg *pg, const char *build, struct err *err)
 {
     struct pg_conn *conn = pq_open(pg->conninfo, build, err);
     const int code = conn ? pq_run(conn, "VACUUM (FREEZE, ANALYZE)", NULL, err) : -1;
+    struct err unused;
 
     pq_close(conn);
+    pq_close(code == 0 ? pq_open(pg->conninfo, build, &unused) : NULL);
     return code;
 }
 
@@ -77,13 +82,11 @@ static int seal(struct pg *pg, const char *build, const char *name, struct err *
 {
     if (settle(pg, build, err) < 0 ||
         pq_runf(pg->conn, err, "ALTER DATABASE %s WITH ALLOW_CONNECTIONS false IS_TEMPLATE true", build) < 0 ||
-        pq_runf(pg->conn, err,
-                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE datname = '%s'",
-                build) < 0 ||
+        pg_end_connections(pg, build, err) < 0 ||
         pq_runf(pg->conn, err, "COMMENT ON DATABASE %s IS 'template of hasten %s, built %lld'", build, HASTEN_VERSION,
                 (long long)time(NULL)) < 0)
         return -1;
-    for (int round = 0;; round++) { /* a backend that was told to end may take a moment */
+    for (int round = 0;; round++) { /* the server itself waits for a tenth of a second when somebody is there */
         const int code = pq_runf(pg->conn, err, "ALTER DATABASE %s RENAME TO %s", build, name);
 
         if (code == 0 || round == 100 || strcmp(pq_state(), "55006") != 0)

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <time.h>
 
+enum { STATEMENT_MOST = 100 };
+
 #define POSITION "SELECT pg_catalog.pg_current_wal_insert_lsn()"
 
 /*
@@ -18,6 +20,7 @@
  */
 static const char session_sql[] =
     "SET synchronous_commit = on; SET client_min_messages = error; SET application_name = 'hasten'; "
+    "SET lock_timeout = '2s'; SET session_replication_role = replica; "
     "PREPARE hasten_settle(pg_lsn, oid, bool) AS SELECT (SELECT count(pg_catalog.pg_terminate_backend(pid)) FROM "
     "pg_catalog.pg_stat_get_activity(NULL) a WHERE (datid = $2 OR ($3 AND datid <> 0 AND application_name <> "
     "'hasten')) AND "
@@ -26,8 +29,13 @@ static const char session_sql[] =
     "'advisory'))), CASE WHEN pg_catalog.pg_current_wal_insert_lsn() <> $1 THEN "
     "pg_catalog.pg_logical_emit_message(true, 'hasten', '') END";
 
-/* One pass over what was touched, before anything is done. */
+/*
+ * One pass over what was touched, before anything is done. Many deletions in one statement take the server less than as many
+ * statements.
+ */
 struct plan {
+    struct str deletions, calls; /* of the next statement; n of them together */
+    unsigned n;
     struct str sql;    /* in a transaction */
     struct str vacuum; /* names */
     bool shared;       /* something in the catalogs of the whole server */
@@ -215,6 +223,31 @@ static void add_name(struct str *list, const char *name)
     str_addf(list, "%s%s", list->len ? ", " : "", name);
 }
 
+static void end_statement(struct plan *plan)
+{
+    if (plan->deletions.len)
+        str_addf(&plan->sql, "WITH %s ", str_text(&plan->deletions));
+    if (plan->n)
+        str_addf(&plan->sql, "SELECT %s; ", plan->calls.len ? str_text(&plan->calls) : "1");
+    str_reset(&plan->deletions);
+    str_reset(&plan->calls);
+    plan->n = 0;
+}
+
+static void plan_deletion(struct plan *plan, const char *name)
+{
+    str_addf(&plan->deletions, "%sd%u AS (DELETE FROM ONLY %s)", plan->deletions.len ? ", " : "", plan->n, name);
+    if (++plan->n == STATEMENT_MOST)
+        end_statement(plan);
+}
+
+static void plan_call(struct plan *plan, const char *call)
+{
+    add_name(&plan->calls, call);
+    if (++plan->n == STATEMENT_MOST)
+        end_statement(plan);
+}
+
 /* False: it cannot be put back in place. */
 static bool plan_relation(struct plan *plan, const struct pg_relation *relation, uint32_t block, struct str *what)
 {
@@ -222,12 +255,13 @@ static bool plan_relation(struct plan *plan, const struct pg_relation *relation,
         return true;
     add_name(what, relation->name);
     if (relation->kind == 'S') {
-        str_puts(&plan->sql, relation->put_back ? relation->put_back : "");
+        if (relation->put_back)
+            plan_call(plan, relation->put_back);
         return relation->put_back != NULL;
     }
     if (relation->seeded || relation->odd || relation->kind != 'r')
         return false;
-    str_addf(&plan->sql, "DELETE FROM ONLY %s;", relation->name);
+    plan_deletion(plan, relation->name);
     if (block > 0)
         add_name(&plan->vacuum, relation->name);
     return true;
@@ -265,7 +299,18 @@ static bool make_plan(struct plan *plan, const struct pg_watch *w, const struct 
         if (!relation || !plan_relation(plan, relation, touch->block, what))
             return false;
     }
-    return plan_unlogged(plan, all);
+    if (!plan_unlogged(plan, all))
+        return false;
+    end_statement(plan);
+    return true;
+}
+
+static void release_plan(struct plan *plan)
+{
+    str_release(&plan->deletions);
+    str_release(&plan->calls);
+    str_release(&plan->sql);
+    str_release(&plan->vacuum);
 }
 
 /* ---- the way back */
@@ -277,8 +322,7 @@ static int put_rows_back(struct pg_watch *w, const struct plan *plan, struct err
     int code;
 
     if (plan->sql.len)
-        str_addf(&sql, "BEGIN; SET LOCAL lock_timeout = '2s'; SET LOCAL session_replication_role = replica; %sCOMMIT; ",
-                 str_text(&plan->sql));
+        str_addf(&sql, "BEGIN; %sCOMMIT; ", str_text(&plan->sql));
     str_puts(&sql, POSITION);
     code = run_to_position(w, str_text(&sql), err);
     if (code < 0)
@@ -326,8 +370,7 @@ static bool put_back(struct pg *pg, struct pg_watch *w, uint64_t to, struct str 
     done = make_plan(&plan, w, all, &touches, what) && (!plan.sql.len || pg->options.in_place) &&
            carry_out(w, &plan, &err) == 0;
     wal_touches_release(&touches);
-    str_release(&plan.sql);
-    str_release(&plan.vacuum);
+    release_plan(&plan);
     return done;
 }
 

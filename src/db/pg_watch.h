@@ -30,7 +30,7 @@ struct pg_relation {
     bool seeded;    /* it has rows in the template */
     bool odd;       /* cannot be emptied quietly: triggers that always fire, a materialized view */
     char *name;     /* owned; quoted, with its schema */
-    char *put_back; /* owned; a sequence's statement; else NULL */
+    char *put_back; /* owned; of a sequence, a call; else NULL */
 };
 
 struct pg_relations {

@@ -93,7 +93,7 @@ static void *find_library(void)
     return NULL;
 }
 
-static int load(struct err *err)
+int pq_load(struct err *err)
 {
     static bool loaded;
     void *library = loaded ? NULL : find_library();
@@ -136,7 +136,7 @@ struct pg_conn *pq_open(const char *conninfo, const char *database, struct err *
     struct pg_conn *conn;
 
     last_state[0] = '\0';
-    if (load(err) < 0)
+    if (pq_load(err) < 0)
         return NULL;
     conn = pq.connect(keywords, values, 1); /* only the first dbname is expanded */
     if (conn && pq.status(conn) == CONNECTION_OK) {
@@ -279,7 +279,7 @@ bool pq_part(const char *conninfo, const char *keyword, char *value, size_t size
     char *why = NULL;
 
     value[0] = '\0';
-    if (load(&err) < 0)
+    if (pq_load(&err) < 0)
         return false;
     options = pq.parse(conninfo, &why);
     if (why)

@@ -11,6 +11,9 @@
 struct pg_conn;
 struct pg_result;
 
+/* Opens the library, which pq_open does by itself: a process that forks has it once for all. 0, or -1. */
+int pq_load(struct err *err);
+
 /* A connection: owned, closed by pq_close. conninfo: a URL or "name=value ..."; database NULL: the one it names. */
 struct pg_conn *pq_open(const char *conninfo, const char *database, struct err *err);
 void pq_close(struct pg_conn *conn); /* NULL is allowed */

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,14 +78,14 @@ def other(url: str, database: str) -> str:
 @pytest.fixture
 def keeper(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Any]:
     """keeper(*arguments) -> ask(verb, worker="gw0", pid=1) of one with a server for each worker: what follows "ok "."""
-    env = os.environ | {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache")}
+    cache = {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache")}
     started: list[subprocess.Popen[str]] = []
 
     def start(*args: str) -> Any:
         held = subprocess.Popen(["sleep", "3600"], text=True)
         command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--workers", "2", "--postgres",
                    "--postgres-each", *args]  # fmt: skip
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env)
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | cache)
         started.extend((held, process))
         assert process.stdout is not None
         facts = dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
@@ -94,6 +96,7 @@ def keeper(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator
             return answer[3:]
 
         say.facts = facts  # type: ignore[attr-defined]
+        say.process = process  # type: ignore[attr-defined]
         return say
 
     yield start
@@ -221,6 +224,93 @@ def test_what_the_set_up_makes_on_the_server_is_in_every_workers(tmp_path: Path,
         assert rows(two, "SELECT who FROM t") == [("own",)]
     finally:
         shutil.rmtree(space, ignore_errors=True)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def crash(url: str) -> None:
+    """Of a backend: the server ends all others, and reads its log again. Returns when it is back."""
+    connection = psycopg.connect(url)
+    begun = connection.execute("SELECT pg_postmaster_start_time(), pg_backend_pid()").fetchone()
+    assert begun
+    os.kill(begun[1], signal.SIGKILL)
+    with pytest.raises(psycopg.Error):
+        connection.execute("SELECT pg_sleep(60)")
+    connection.close()
+    limit = time.monotonic() + 60
+    while time.monotonic() < limit:
+        with contextlib.suppress(psycopg.OperationalError):
+            assert rows(url, "SELECT pg_postmaster_start_time()") == [(begun[0],)]
+            return
+        time.sleep(0.01)
+    pytest.fail("the server did not come back")
+
+
+def test_first_sessions_find_what_a_start_has_removed(
+    tmp_path: Path, keeper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, trace = tmp_path / "schema.sql", tmp_path / "trace"
+    script.write_text("CREATE TABLE t(who text);")
+    monkeypatch.setenv("HASTEN_TRACE", str(trace))
+    say = keeper(f"--postgres-sql={script}", "--postgres-key=0123abcdee", "--postgres-reset=exact")
+    url = say("lease")
+    ((data, oid, own),) = rows(
+        url,
+        """SELECT current_setting('data_directory'), oid, (SELECT oid FROM pg_database WHERE datname =
+        current_database()) FROM pg_database WHERE datname = 'postgres'""",
+    )
+    events = [json.loads(line) for line in trace.read_text().splitlines()]
+    found = {event["file"] for event in events if event["ev"] == "db_warm" and event["first"]}
+    assert {f"{data}/global/pg_internal.init", f"{data}/base/{oid}/pg_internal.init"} <= found
+    copied = Path(data, "base", str(own), "pg_internal.init")
+    template = next(path for path in Path(data, "base").iterdir() if path.is_symlink() and path.name != "4"
+                    and (path / "pg_internal.init").exists())  # fmt: skip
+    assert copied.read_bytes() == (template / "pg_internal.init").read_bytes()
+
+
+@pytest.mark.parametrize("kind", ["", "UNLOGGED"])
+def test_templates_that_servers_share_outlive_what_one_of_them_does(tmp_path: Path, keeper: Any, kind: str) -> None:
+    script = tmp_path / "schema.sql"
+    script.write_text(f"CREATE {kind} TABLE t(who text); INSERT INTO t VALUES ('template'); CREATE TABLE u(x int);")
+    say = keeper(f"--postgres-sql={script}", f"--postgres-key=0123abced{len(kind)}", "--postgres-reset=exact")
+    one, two = say("lease", "gw0"), say("lease", "gw1")
+    ((data, version),) = rows(two, "SELECT current_setting('data_directory'), current_setting('server_version_num')")
+    closed = dict(rows(two, "SELECT datname, oid FROM pg_database WHERE NOT datallowconn"))
+    (template,) = closed.keys() - {"template0"}
+    folders = {name: Path(data, "base", str(oid)) for name, oid in closed.items()}
+    assert folders["template0"].is_symlink()
+    assert folders[template].is_symlink() != bool(kind)
+    before = {name: files_of(folder) for name, folder in folders.items()}
+
+    for name in closed:
+        rows(one, f"ALTER DATABASE {name} WITH IS_TEMPLATE false", f"DROP DATABASE {name}")
+    crash(one)  # databases are dropped once more when the log is read
+    strategies = ("", " STRATEGY FILE_COPY", " STRATEGY WAL_LOG") if int(version) >= 150000 else ("",)
+    for number, strategy in enumerate(strategies):
+        for name in closed:
+            rows(two, f"CREATE DATABASE {name}_{number} TEMPLATE {name}{strategy}")
+        assert rows(other(two, f"{template}_{number}"), "SELECT who FROM t") == [("template",)]
+        rows(other(two, f"{template}_{number}"), "VACUUM FULL t", "DROP TABLE u", "CREATE TABLE u()")
+    rows(two, "SET synchronous_commit = on", "INSERT INTO u VALUES (7)")
+    crash(two)
+    assert rows(two, "SELECT x FROM u") == [(7,)]
+    rows(two, f"CREATE DATABASE again TEMPLATE {template}", "CREATE DATABASE empty TEMPLATE template0")
+    assert rows(other(two, "again"), "SELECT who FROM t") == ([] if kind else [("template",)])
+    now = {name: files_of(folder) for name, folder in folders.items()}
+    assert now == before or kind  # what is not in the log begins anew, as links of its own
+
+    say("clean")
+    assert rows(one, "SELECT who FROM t") == [("template",)]
+    rows(one, f"CREATE DATABASE again TEMPLATE {template}")
+    assert rows(other(one, "again"), "SELECT who FROM t") == [("template",)]
+    assert say("starts") == "0"
+    base = Path(data).parents[1]
+    assert base.exists()
+    say.process.terminate()
+    say.process.wait(60)
+    assert not base.exists()
 
 
 def test_one_servers_death_is_no_other_workers(tmp_path: Path, keeper: Any) -> None:

@@ -246,6 +246,115 @@ static void test_of_a_tree_some_is_copied_some_is_linked_and_some_is_left(void *
     }
 }
 
+static enum copy_choice point_at_closed(void *arg, const char *path)
+{
+    (void)arg;
+    return !strcmp(path, "closed") || !strcmp(path, "file") ? COPY_POINT : COPY_IT;
+}
+
+static void make_closed(char from[256])
+{
+    char path[320];
+
+    snprintf(from, 256, "%s/from", folder);
+    snprintf(path, sizeof path, "%s/closed/below", from);
+    assert_int_equal(copy_make_folders(path, 0700), 0);
+    write_file("file");
+    write_file("closed/file");
+    write_file("closed/below/file");
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(chmod(path, 0555), 0);
+        *strrchr(path, '/') = '\0';
+    }
+}
+
+static void test_a_folder_that_is_pointed_at_outlives_its_copy(void **state)
+{
+    char from[256], to[256], path[320], target[320] = "";
+    struct stat st;
+
+    (void)state;
+    make_closed(from);
+    snprintf(to, sizeof to, "%s/to", folder);
+    assert_int_equal(copy_tree_chosen(from, to, NULL, point_at_closed, NULL), 0);
+    snprintf(path, sizeof path, "%s/file", to);
+    assert_int_equal(lstat(path, &st), 0);
+    assert_true(S_ISREG(st.st_mode) && st.st_nlink == 1);
+    snprintf(path, sizeof path, "%s/closed", to);
+    assert_true(readlink(path, target, sizeof target - 1) > 0);
+    assert_int_equal(strncmp(target, from, strlen(from)), 0);
+    assert_string_equal(target + strlen(from), "/closed");
+    assert_int_equal(copy_remove(path), 0); /* the link itself ... */
+    assert_int_equal(symlink(target, path), 0);
+    assert_int_equal(copy_remove(to), 0); /* ... and with the rest */
+    assert_int_equal(access(to, F_OK), -1);
+    snprintf(path, sizeof path, "%s/closed/below/file", from);
+    assert_int_equal(access(path, F_OK), 0);
+    assert_int_equal(copy_remove(from), 0);
+}
+
+static int remove_read_only(void *arg)
+{
+    char to[256], path[320];
+    struct stat st;
+
+    CHILD_CHECK(geteuid() != 0 || (chown(folder, 12345, 12345) == 0 && setuid(12345) == 0));
+    if (access(folder, W_OK) < 0)
+        return 0; /* a temporary folder that is root's alone */
+    snprintf(to, sizeof to, "%s/to", folder);
+    CHILD_CHECK(copy_tree(arg, to, NULL) == 0); /* it can be written to, as what it is a copy of cannot */
+    snprintf(path, sizeof path, "%s/closed", to);
+    CHILD_CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0755);
+    CHILD_CHECK(chmod(path, 0555) == 0);
+    snprintf(path, sizeof path, "%s/closed/below", to);
+    CHILD_CHECK(chmod(path, 0555) == 0);
+    CHILD_CHECK(unlinkat(AT_FDCWD, path, AT_REMOVEDIR) < 0);
+    CHILD_CHECK(copy_remove(to) == 0 && access(to, F_OK) < 0);
+    return 0;
+}
+
+static void test_folders_that_were_made_read_only_are_removed_by_who_is_not_root(void **state)
+{
+    char from[256], path[320];
+
+    (void)state;
+    make_closed(from);
+    snprintf(path, sizeof path, "%s/closed/below/file", from);
+    assert_int_equal(chmod(path, 0644), 0);
+    snprintf(path, sizeof path, "%s/closed/file", from);
+    assert_int_equal(chmod(path, 0644), 0);
+    snprintf(path, sizeof path, "%s/file", from);
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(chmod(from, 0755), 0);
+    assert_int_equal(child_run(remove_read_only, from), 0);
+    assert_int_equal(copy_remove(from), 0);
+}
+
+/* So many that threads share them, of all sizes around those at which another way is taken. */
+static void test_many_files_are_copied_whole_by_several_threads(void **state)
+{
+    static const size_t sizes[] = {0, 1, 8192, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 1 << 20};
+    char from[256], to[256], path[320], command[640];
+    FILE *f;
+
+    (void)state;
+    snprintf(from, sizeof from, "%s/from", folder);
+    snprintf(to, sizeof to, "%s/to", folder);
+    assert_int_equal(mkdir(from, 0700), 0);
+    for (size_t i = 0; i < 300; i++) {
+        snprintf(path, sizeof path, "%s/%zu", from, i);
+        f = fopen(path, "we");
+        assert_non_null(f);
+        for (size_t at = 0; at < sizes[i % 50 < HS_COUNT(sizes) ? i % 50 : 2]; at++)
+            fputc((int)((at * 7 + i) & 0xff), f);
+        fclose(f);
+    }
+    assert_int_equal(copy_tree_at_once(from, to, NULL), 0);
+    snprintf(command, sizeof command, "diff -r '%s' '%s' > /dev/null", from, to);
+    assert_int_equal(system(command), 0);
+    assert_true(copy_size(from) == copy_size(to));
+}
+
 static int die_with_a_place(void *arg)
 {
     struct place own = {.lock_fd = -1};
@@ -335,6 +444,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_wrong_sql_is_said_and_leaves_no_template, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_a_copied_tree_is_the_same_tree, make_folder, remove_folder),
         cmocka_unit_test_setup_teardown(test_of_a_tree_some_is_copied_some_is_linked_and_some_is_left, make_folder,
+                                        remove_folder),
+        cmocka_unit_test_setup_teardown(test_a_folder_that_is_pointed_at_outlives_its_copy, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_folders_that_were_made_read_only_are_removed_by_who_is_not_root,
+                                        make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_many_files_are_copied_whole_by_several_threads, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_what_a_dead_keeper_left_is_cleared_away_and_nothing_else, make_folder,
                                         remove_folder),

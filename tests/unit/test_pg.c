@@ -342,6 +342,58 @@ static void test_urls_keep_all_but_the_database(void **state)
     assert_false(pg_url_of("host=h dbname=old", NULL, "new", url));
 }
 
+static void write_script(const char *folder, const char *name, const char *text)
+{
+    char path[320];
+    FILE *f;
+
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    f = fopen(path, "we");
+    assert_non_null(f);
+    fprintf(f, "#!/bin/sh\n%s\n", text);
+    fclose(f);
+    assert_int_equal(chmod(path, 0755), 0);
+}
+
+static void test_a_script_that_runs_servers_is_asked_for_its_version_each_time(void **state)
+{
+    struct pg_program program;
+
+    (void)state;
+    write_script(cache, "initdb", "exit 1");
+    write_script(cache, "postgres", "echo 'postgres (PostgreSQL) 15.3'");
+    setenv("HASTEN_PG_BIN", cache, 1);
+    assert_int_equal(pg_find(0, &program, &err), 0);
+    assert_int_equal(program.major, 15);
+    write_script(cache, "postgres", "echo 'postgres (PostgreSQL) 17.1'");
+    assert_int_equal(pg_find(0, &program, &err), 0);
+    assert_int_equal(program.major, 17);
+    unsetenv("HASTEN_PG_BIN");
+}
+
+/* The note is looked at, and only for the very file that it is about. */
+static void test_a_server_that_was_asked_for_its_version_once_is_not_run_again(void **state)
+{
+    struct pg_program program;
+    char path[320], command[1024];
+
+    (void)state;
+    NEED_SERVER();
+    snprintf(path, sizeof path, "%s/hasten/db/versions", cache);
+    assert_int_equal(pg_find(0, &program, &err), 0);
+    snprintf(command, sizeof command, "head -c 4 '%s/postgres' | grep -q ELF", program.bin);
+    if (system(command) != 0)
+        skip();
+    snprintf(command, sizeof command, "sed -i 's/ postgres .*/ postgres (PostgreSQL) 98.7/' '%s'", path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(pg_find(98, &program, &err), 0);
+    assert_string_equal(program.version, "postgres (PostgreSQL) 98.7");
+    snprintf(command, sizeof command, "sed -i 's/^./g/' '%s'", path);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(pg_find(0, &program, &err), 0);
+    assert_true(program.major < 98);
+}
+
 static void test_a_missing_or_wrong_server_is_said_in_one_line(void **state)
 {
     struct pg_program program;
@@ -373,6 +425,8 @@ int main(void)
         cmocka_unit_test(test_the_strategy_follows_the_disk_and_the_size),
         cmocka_unit_test(test_a_name_tells_its_run_and_no_other_name_does),
         cmocka_unit_test(test_urls_keep_all_but_the_database),
+        cmocka_unit_test(test_a_script_that_runs_servers_is_asked_for_its_version_each_time),
+        cmocka_unit_test(test_a_server_that_was_asked_for_its_version_once_is_not_run_again),
         cmocka_unit_test(test_a_missing_or_wrong_server_is_said_in_one_line),
     };
 
