@@ -64,8 +64,10 @@ static int set_person(const struct spawn_options *o)
     if (o->user && (setgroups(1, &group) < 0 || setgid(group) < 0 || setuid((uid_t)o->user) < 0))
         return -1;
 #ifdef __linux__
-    if (o->ends_with_parent) /* after setuid, which would take it back */
+    if (o->ends_with_parent) {    /* after setuid, which would take it back */
+        signal(SIGQUIT, SIG_DFL); /* a shell ignores it for what it runs in the background */
         prctl(PR_SET_PDEATHSIG, SIGQUIT);
+    }
 #endif
     return 0;
 }

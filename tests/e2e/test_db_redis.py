@@ -228,7 +228,9 @@ def test_nothing_listens_but_a_socket_that_is_its_users_alone(keep: Any) -> None
 
 
 def test_a_killed_keeper_takes_its_servers_along(keep: Any) -> None:
+    as_it_was = signal.signal(signal.SIGQUIT, signal.SIG_IGN)  # as a shell has it for what runs in the background
     process, folder, ask = keep()
+    signal.signal(signal.SIGQUIT, as_it_was)
     for worker in ("gw0", "gw1"):
         ask("lease", worker).close()
     assert len(servers_in(folder)) == 2
