@@ -24,6 +24,7 @@ from hasten.doctor.rules import (
     databases,
     fixtures,
     idle,
+    imports,
     logs,
     retries,
     rewriting,
@@ -448,3 +449,19 @@ def test_where_time_is_short_what_promises_most_is_tried() -> None:
     said = [examination._untried(seen, candidate) for candidate in candidates]
     assert said == ["b sleeps: it cannot save more than about 0.3 s", "something",
                     "a sleeps: it cannot save more than about 5.0 s"]  # fmt: skip
+
+
+def test_lines_that_work_while_they_are_imported_are_named() -> None:
+    of = facts()
+    assert not keys(imports.find, of)
+    of.imports = {
+        "work": [
+            {"file": "/p/conftest.py", "line": 3, "wall": 1.5, "cpu": 0.1},
+            {"file": "/p/app.py", "line": 7, "wall": 0.5, "cpu": 0.4},
+            {"file": "/p/app.py", "line": 8, "wall": 0.1, "cpu": 0.1},  # less than is said
+            {"file": "/p/site-packages/far.py", "line": 1, "wall": 2.0, "cpu": 2.0},
+        ]
+    }
+    (note,) = imports.find(of)
+    assert isinstance(note, Note)
+    assert note.details == ["conftest.py:3 waits 1.50 s", "app.py:7 computes 0.50 s"]

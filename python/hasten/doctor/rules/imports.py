@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 from hasten.doctor.advice import Candidate, Facts, Note
 from hasten.doctor.suite import Variant
@@ -31,6 +32,24 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
             do,
             Variant(simulate={"lazy": [f"{one['file']}:{one['line']}"]}),
             weight=("once",),
+        )
+    yield from _working(facts)
+
+
+def _does(line: dict[str, Any]) -> str:
+    return "waits" if line["cpu"] * 2 < line["wall"] else "computes"
+
+
+def _working(facts: Facts) -> Iterator[Note]:
+    """Lines that do something else than import, each time the module is imported."""
+    found = [
+        f"{facts.short(one['file'])}:{one['line']} {_does(one)} {one['wall']:.2f} s"
+        for one in facts.imports.get("work", ())
+        if one["wall"] >= facts.floor_s * facts.scale and facts.own(one["file"])
+    ]
+    if found:
+        yield Note(
+            "work at import", "lines that work in every process that imports them (hasten imports shows all)", found[:5]
         )
 
 
