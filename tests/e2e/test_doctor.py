@@ -17,13 +17,15 @@ from hasten.doctor.examine import Examination
 from hasten.doctor.suite import Suite, Variant
 
 BURN = "import time\nend = time.thread_time() + {}\nwhile time.thread_time() < end:\n    pass\n"
+# Plugins that happen to be installed take most of a small suite's time, and no test here is about them.
+NO_PLUGINS = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 FILES = {
     "pytest.ini": "[pytest]\npythonpath = .\nlog_cli = true\nlog_level = DEBUG\n",
-    "slow.py": BURN.format(0.6) + "value = 1\n",
+    "slow.py": BURN.format(0.2) + "value = 1\n",
     "tests/test_import.py": "import slow\n\ndef later():\n    return slow.value\n\ndef test_import():\n    pass\n",
-    "tests/test_sleep.py": "import time\n\ndef test_sleep():\n    time.sleep(0.6)\n",
+    "tests/test_sleep.py": "import time\n\ndef test_sleep():\n    time.sleep(0.3)\n",
     "tests/test_fixtures.py": (
-        "import time\nimport pytest\n\ndef burn():\n    end = time.thread_time() + 0.3\n"
+        "import time\nimport pytest\n\ndef burn():\n    end = time.thread_time() + 0.1\n"
         "    while time.thread_time() < end:\n        pass\n\n"
         "@pytest.fixture\ndef table():\n    burn()\n    return 1\n\n"
         "@pytest.fixture\ndef server():\n    burn()\n    yield 2\n\n"
@@ -41,7 +43,7 @@ FILES = {
 def environment(**more: str) -> dict[str, str]:
     kept = {key: os.environ[key] for key in INHERITED if key in os.environ}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept | more
+    return kept | NO_PLUGINS | more
 
 
 def doctor(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +56,8 @@ def doctor(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
 def test_each_defect_is_seen(suite: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     folder = suite(FILES)
     monkeypatch.chdir(folder)
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    for name, value in {**NO_PLUGINS, "PYTHONDONTWRITEBYTECODE": "1"}.items():
+        monkeypatch.setenv(name, value)
     for name in ("PYTEST_ADDOPTS", "COVERAGE_CORE"):
         monkeypatch.delenv(name, raising=False)
     with Suite(find_program(), ["-p", "no:cacheprovider"], "2") as measured:
@@ -80,7 +83,7 @@ def test_each_defect_is_seen(suite: Callable[..., Path], monkeypatch: pytest.Mon
     assert expected <= candidates.keys()
     table = next(f for f in facts.seen["fixtures"] if f["name"] == "table")
     assert (table["n"], table["scope"]) == (2, "function")
-    assert table["setup_s"] >= 0.6
+    assert table["setup_s"] >= 0.2
     notes = {note.key: note for note in examination.notes}
     assert notes["shared"].details == [
         "shared.txt: written by tests/test_files.py::test_file_one, tests/test_files.py::test_file_two"
@@ -97,7 +100,7 @@ def test_each_defect_is_seen(suite: Callable[..., Path], monkeypatch: pytest.Mon
     assert run.cpu_s > 0
     made = {f["name"]: f for f in run.facts["fixtures"] if f["place"]}
     assert made["table"]["n"] == 1
-    assert made["server"]["setup_s"] < 0.3  # asked for, not made
+    assert made["server"]["setup_s"] < 0.1  # asked for, not made
     assert sum(seconds for _n, seconds in run.facts["sleeps"].values()) == 0
 
 
@@ -111,6 +114,8 @@ def test_a_test_that_depends_on_the_order_is_named_with_the_one_that_does_it(
         }
     )
     monkeypatch.chdir(folder)
+    for name, value in NO_PLUGINS.items():
+        monkeypatch.setenv(name, value)
     with Suite(find_program(), ["-p", "no:cacheprovider"], "2") as measured:
         examination = Examination(measured, 2, 3, 600.0, lambda text: None)
         examination.plain = measured.run().outcomes
@@ -125,7 +130,7 @@ def test_a_fix_is_measured_and_kept(suite: Callable[..., Path]) -> None:
         {
             "pytest.ini": "[pytest]\n# mine\nxfail_strict = true\n",
             "tests/test_a.py": "def test_a():\n    pass\n",
-            "data/conftest.py": BURN.format(0.8),
+            "data/conftest.py": BURN.format(0.25),
             **{f"data/d{i}/part.txt": "x" for i in range(25)},
         }
     )
@@ -136,12 +141,12 @@ def test_a_fix_is_measured_and_kept(suite: Callable[..., Path]) -> None:
     page = json.loads(done.stdout)
     found = {one["key"]: one for one in page["candidates"]}
     assert found["testpaths"]["advised"]
-    assert found["testpaths"]["saving"]["seconds"] > 0.4
+    assert found["testpaths"]["saving"]["seconds"] > 0.12
     assert found["testpaths"]["fixed"].startswith("kept in pytest.ini")
     assert (folder / "pytest.ini").read_text().startswith("[pytest]\n")
     assert {"testpaths = tests", "# mine"} <= set((folder / "pytest.ini").read_text().splitlines())
     assert "+testpaths = tests" in page["diff"]
-    assert page["total_s"] > 0.5
+    assert page["total_s"] > 0.25
     assert {"collection", "tests"} <= {part["name"] for part in page["parts"]}
 
 

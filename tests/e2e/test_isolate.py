@@ -19,18 +19,19 @@ FILLER = "import pytest\n\n@pytest.mark.parametrize('n', range(12))\ndef test_no
 
 def environment(**more: str) -> dict[str, str]:
     kept = {key: os.environ[key] for key in INHERITED if key in os.environ}
-    return kept | {"PYTHONDONTWRITEBYTECODE": "1"} | more
+    # Plugins that happen to be installed take most of the time of each probe's process.
+    return kept | {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"} | more
 
 
-def isolate(folder: Path, test: str, *args: str) -> subprocess.CompletedProcess[str]:
+def isolate(folder: Path, test: str, *args: str, **more: str) -> subprocess.CompletedProcess[str]:
     command = [find_program(), "isolate", test, "--python", sys.executable, "-n", "2", "--tries", "1", *args]
     return subprocess.run(
-        command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=240, check=False
+        command, cwd=folder, env=environment(**more), capture_output=True, text=True, timeout=240, check=False
     )
 
 
-def answer(folder: Path, test: str, *args: str, status: int = 0) -> dict[str, Any]:
-    done = isolate(folder, test, "--json", *args)
+def answer(folder: Path, test: str, *args: str, status: int = 0, **more: str) -> dict[str, Any]:
+    done = isolate(folder, test, "--json", *args, **more)
     assert done.returncode == status, done.stderr + done.stdout
     return json.loads(done.stdout)
 
@@ -243,12 +244,13 @@ def test_options_of_plugins_in_the_configuration(suite: Callable[..., Path]) -> 
             "test_b.py": "import os\n\ndef test_victim():\n    assert 'MODE' not in os.environ\n",
         }
     )
-    found = answer(folder, "test_b.py::test_victim")
+    installed = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": ""}
+    found = answer(folder, "test_b.py::test_victim", **installed)
     assert found["culprits"] == ["test_a.py::test_culprit"]
     assert not (folder / ".coverage").exists()
     (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:pytest_cov -p no:xdist\n")
     (folder / "test_a.py").write_text(body.replace("worker_id", "tmp_path").replace("== 'master'", ""))
-    assert answer(folder, "test_b.py::test_victim")["culprits"] == ["test_a.py::test_culprit"]
+    assert answer(folder, "test_b.py::test_victim", **installed)["culprits"] == ["test_a.py::test_culprit"]
 
 
 def test_the_order_of_the_worker_in_the_last_run(suite: Callable[..., Path]) -> None:
