@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from hasten.doctor import fix, interpreters, part, same_lines
-from hasten.doctor.advice import Candidate, Facts, IniEdit, Note, weight
+from hasten.doctor.advice import Candidate, Facts, IniEdit, Note, Saving, weight
 from hasten.doctor.conditions import SEEDS, Conditions
 from hasten.doctor.examine import Examination
 from hasten.doctor.interpreters import Found
@@ -465,3 +465,44 @@ def test_lines_that_work_while_they_are_imported_are_named() -> None:
     (note,) = imports.find(of)
     assert isinstance(note, Note)
     assert note.details == ["conftest.py:3 waits 1.50 s", "app.py:7 computes 0.50 s"]
+
+
+# ---- fixes
+
+
+class NoisySuite:
+    """A run is as long as its settings say, give or take a tenth."""
+
+    def __init__(self, path: Path, gains: dict[str, float]) -> None:
+        self.path, self.gains, self.dice, self.until, self.grace_s = path, gains, random.Random(5), 0.0, 0.0
+        self.part, self.n = None, 0
+
+    def run(self, variant: Variant | None = None, whole: bool = False) -> Run:
+        self.n += 1
+        text = self.path.read_text()
+        seconds = 2.0 - sum(gain for setting, gain in self.gains.items() if setting in text)
+        return Run(quiet_s=seconds * self.dice.gauss(1, 0.1), outcomes={"t": "passed"})
+
+    collect = run
+
+
+def test_fixes_below_the_noise_of_a_few_pairs_are_kept_when_more_show_them(tmp_path: Path) -> None:
+    path = tmp_path / "pytest.ini"
+    path.write_text("[pytest]\n# mine\n")
+    suite: Any = NoisySuite(path, {"large = 1": 0.9, "small = 1": 0.12, "nothing = 1": 0.0, "worse = 1": -0.2})
+    examination = Examination(suite, 1, 5, 600.0, lambda text: None)
+    examination.plain = {"t": "passed"}
+    candidates = [Candidate(n, n, "", edits=[IniEdit(n, "1")]) for n in ("worse", "nothing", "small", "large")]
+    candidates[-1].saving = Saving(0.9, 0.1, 5, "certain")
+    seen = facts(rootdir=str(tmp_path), inipath=str(path))
+    examination.fix(seen, candidates)
+    found = {one.key: one for one in candidates}
+    assert found["large"].fixed.startswith("kept in pytest.ini")
+    assert found["small"].fixed.startswith("kept in pytest.ini")
+    assert (found["small"].saving.n > 5, bool(found["small"].saving.sure)) == (True, True)
+    assert found["nothing"].fixed.startswith("taken back")
+    assert found["worse"].fixed.startswith("taken back")
+    assert set(path.read_text().splitlines()) == {"[pytest]", "# mine", "large = 1", "small = 1"}
+    (note,) = [note for note in examination.notes if note.key == "together"]
+    assert "together: certain" in note.text
+    assert suite.n < 5 + 2 * (4 * 20 + 20)

@@ -37,7 +37,7 @@ class Candidate:
     do: str  # what a person has to do
     variant: Variant = AS_IT_IS
     where: str = "run"  # "collect": its saving lies before the first test; "seen": what watched runs have measured
-    clock: str = "quiet_s"  # or "wall_s", where several processes share the work
+    clock: str = "quiet_s"  # or "wall_s", where several processes share the work, or "tests_s" of plain runs
     edits: list[IniEdit] = dataclasses.field(default_factory=list)  # what --fix does; none: code, or a command
     details: list[str] = dataclasses.field(default_factory=list)
     must_hold_reversed: bool = False  # the same outcomes in the reverse order, too

@@ -11,13 +11,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hasten.doctor import fix, interpreters, part, same_lines
 from hasten.doctor.advice import Candidate, Facts, Note, Saving, weight
 from hasten.doctor.conditions import Conditions
-from hasten.doctor.measure import LEAST_PAIRS, Rounds, differing, judge, volatile
+from hasten.doctor.measure import LEAST_PAIRS, Rounds, differing, is_open, judge, volatile
 from hasten.doctor.report import Page, parts
 from hasten.doctor.rules import RULES, tests
 from hasten.doctor.suite import GRACE_S, Run, Suite, SuiteError, Variant
@@ -329,7 +329,7 @@ class Examination:
         if saving.scale != 1.0 and facts.total_s:
             saving.spread = math.hypot(saving.spread, saving.seconds * facts.total_spread_s / facts.total_s)
         whole = facts.total_s
-        if candidate.clock != "quiet_s" and rounds.plain:  # of a plain run, by the candidate's clock
+        if candidate.clock in ("wall_s", "cpu_s") and rounds.plain:  # of a plain run, by the candidate's clock
             clocks = [getattr(run, candidate.clock) / run.quiet_s for run in rounds.plain if run.quiet_s]
             whole *= statistics.median(clocks)
         saving.share = saving.seconds / whole if whole else 0.0
@@ -390,12 +390,12 @@ class Examination:
     def fix(self, facts: Facts, candidates: list[Candidate]) -> None:
         """One change at a time: kept when the outcomes are the same and time is saved."""
         before: dict[str, str] = {}
-        todo = [candidate for candidate in candidates if candidate.edits]
-        while self._fix_all(facts, todo, before):
-            todo = [candidate for candidate in todo if not candidate.fixed and not candidate.differences]
-            if not todo or self.left() < 0:
-                break
-            self._again(facts, todo)
+        todo = sorted((c for c in candidates if c.edits and not c.differences), key=lambda c: -c.saving.seconds)
+        self._fix_all(facts, [c for c in todo if c.saving.sure], before)
+        again = [c for c in todo if not c.fixed.startswith("kept") and not c.differences]
+        if len(again) < len(todo):  # the suite is faster by now, and what was below its noise may be above it
+            self._fix_all(facts, again, before)
+            self._together(before, facts)
         candidates.sort(key=lambda c: -c.saving.seconds)
         for path, old in before.items():
             name = os.path.relpath(path, facts.rootdir)
@@ -403,27 +403,26 @@ class Examination:
             lines = difflib.unified_diff(old.splitlines(True), new.splitlines(True), f"a/{name}", f"b/{name}")
             self.diff += "".join(line if line.endswith("\n") else line + "\n" for line in lines)
 
-    def _fix_all(self, facts: Facts, candidates: Sequence[Candidate], before: dict[str, str]) -> bool:
-        """Of those that are known to pay, the largest first. Whether one was kept."""
-        for candidate in sorted(candidates, key=lambda c: -c.saving.seconds):
-            if candidate.saving.sure and not candidate.differences:
-                try:
-                    self._fix(facts, candidate, before)
-                except fix.FixError as exc:
-                    candidate.fixed = f"not made: {exc}"
-        return any(candidate.fixed.startswith("kept") for candidate in candidates)
-
-    def _again(self, facts: Facts, candidates: list[Candidate]) -> None:
-        """What was below the noise, or below what is worth saying, of a suite that is faster by now."""
-        until = time.monotonic() + ROUNDS * self.left()
-        rounds = Rounds(self.suite, facts.total_s, LEAST_S, self.pairs, until, self.say, self.scales)
-        rounds.measure(candidates)
-        plain = [run.quiet_s for run in rounds.plain]
-        now = dataclasses.replace(facts, total_s=statistics.median(plain) if plain and not self.suite.part else 0.0)
+    def _fix_all(self, facts: Facts, candidates: Sequence[Candidate], before: dict[str, str]) -> None:
         for candidate in candidates:
-            self._weigh(now, candidate, rounds)
-            if candidate.saving.sure:
-                self._prove(candidate, rounds)
+            try:
+                self._fix(facts, candidate, before)
+            except fix.FixError as exc:
+                candidate.fixed = f"not made: {exc}"
+
+    def _together(self, before: dict[str, str], facts: Facts) -> None:
+        """What all that was kept saves, by runs of their own: each alone may have saved the same time."""
+        after = {path: fix.read(path) for path in before}
+        if before == after or 2 * LEAST_PAIRS * self.whole_s > self.left():
+            return
+        self.say("what was kept, together")
+        try:
+            saving = judge(self._pairs(before, after, Candidate("together", "", "")), facts.total_s)
+        finally:
+            self._write(after)
+        if saving.n:
+            text = f"what was kept saves {saving.seconds:.2f} s +-{saving.spread:.2f} together"
+            self.notes.append(Note("together", f"{text}: {saving.sure or 'not above the noise'}"))
 
     def _fix(self, facts: Facts, candidate: Candidate, before: dict[str, str]) -> None:
         (edit,) = candidate.edits
@@ -440,25 +439,38 @@ class Examination:
             different = differing(self.plain, self.suite.run(whole=True).outcomes, self.unstable)
             if different:
                 candidate.fixed = f"taken back: outcomes differ ({different[0]})"
+                candidate.differences = different
                 return
-            saving = judge(self._pairs(path, old, new, candidate), facts.total_s)
+            saving = judge(self._pairs({path: old}, {path: new}, candidate), facts.total_s)
             kept = saving.seconds > 0 and bool(saving.sure)
+            if kept and not candidate.saving.sure:  # on the suite as it was, it was below the noise
+                candidate.saving = saving
             how = f"{saving.seconds:.2f} s saved, {saving.sure or 'not above the noise'}"
             candidate.fixed = f"kept in {os.path.basename(path)}: {how}" if kept else f"taken back: {how}"
         finally:
             fix.write(path, new if kept else old)
 
-    def _pairs(self, path: str, old: str, new: str, candidate: Candidate) -> list[float]:
+    @staticmethod
+    def _write(texts: Mapping[str, str]) -> None:
+        for path, text in texts.items():
+            fix.write(path, text)
+
+    def _pairs(self, old: Mapping[str, str], new: Mapping[str, str], candidate: Candidate) -> list[float]:
+        """Seconds that the new files save. Twice and four times as many pairs where the first leave it open."""
         found: list[float] = []
-        for i in range(max(self.pairs, LEAST_PAIRS)):
-            seconds = {}
-            for text in (old, new) if i % 2 else (new, old):
-                fix.write(path, text)
-                run = self.suite.collect() if candidate.where == "collect" else self.suite.run()
-                if run.stopped:
-                    return found
-                seconds[text] = getattr(run, candidate.clock)
-            found.append(seconds[old] - seconds[new])
+        least, until = max(self.pairs, LEAST_PAIRS), time.monotonic() + self.left() / 2
+        for most in (least, 2 * least, 4 * least):
+            while len(found) < most and (len(found) < least or time.monotonic() < until):
+                seconds = []
+                for texts in (old, new) if len(found) % 2 else (new, old):
+                    self._write(texts)
+                    run = self.suite.collect() if candidate.where == "collect" else self.suite.run()
+                    if run.stopped:
+                        return found
+                    seconds.append(getattr(run, candidate.clock))
+                found.append((seconds[0] - seconds[1]) * (1 if len(found) % 2 else -1))
+            if not is_open(found):
+                break
         return found
 
     def page(self, facts: Facts, candidates: list[Candidate]) -> Page:

@@ -29,6 +29,12 @@ def judge(differences: Sequence[float], total: float) -> Saving:
     return Saving(median, spread, len(differences), sure, median / total if total else 0.0)
 
 
+def is_open(differences: Sequence[float]) -> bool:
+    """Whether more pairs could still show a saving: it is not sure yet, and not out of reach of the noise."""
+    saving = judge(differences, 0.0)
+    return not saving.sure and saving.seconds + 2 * saving.spread / max(saving.n, 1) ** 0.5 > 0
+
+
 class Rounds:
     """All measurements of one examination. scales: for how much of the whole a candidate's saving stands, by key."""
 

@@ -51,6 +51,11 @@ class Run:
     tail: str = ""  # the last lines of what it printed
     stopped: bool = False  # its time was up before its tests were
 
+    @property
+    def tests_s(self) -> float:
+        """What of quiet_s came after collection, without the noise of what came before."""
+        return max(self.quiet_s - float(self.facts.get("marks", {}).get("collected", 0.0)), 0.0)
+
 
 @dataclasses.dataclass
 class Part:

@@ -18,6 +18,7 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
             "log_cli shows each log line on the terminal",
             "log_cli = false (the log of a failed test is in its report all the same)",
             Variant(args=("-o", "log_cli=false")),
+            clock="tests_s",
             edits=[IniEdit("log_cli", "false")],
         )
     if str(ini["log_level"] or options["log_level"] or "").upper() in _ALL:
