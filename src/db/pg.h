@@ -54,7 +54,7 @@ struct pg {
 int pg_init(struct pg *pg, const struct pg_options *options, const struct place *place, const char *run,
             struct err *err);
 
-/* Connects to a given server without a lock of our own and without clearing anything away: to list and prune. */
+/* Connects without a lock of our own and without clearing anything away: to list and prune, and for the keeper's children. */
 int pg_join(struct pg *pg, struct err *err);
 
 extern const struct db_provider pg_provider;

@@ -88,10 +88,14 @@ static int clone_in_child(struct pg_each_one *one, const char *key)
     struct err err;
 
     pq_watch(NULL, NULL);
-    if (pg_server_await(&one->pg.server, &err) < 0)
-        return 1;
-    pg_copy_warm(&one->pg.server, one->pg.options.server.copied->folder);
-    return pg_connect(&one->pg, &err) < 0 || pg_clone_plainly(&one->pg, key, one->name, &err) < 0;
+    if (pg_server_await(&one->pg.server, &err) == 0) {
+        pg_copy_warm(&one->pg.server, one->pg.options.server.copied->folder);
+        /* Without the run's lock: the keeper, which comes next, would not get it before this session has ended. */
+        if (pg_join(&one->pg, &err) == 0 && pg_clone_plainly(&one->pg, key, one->name, &err) == 0)
+            return 0;
+    }
+    trace_event("db_clone_failed", TRACE_TEXT("name", one->name), TRACE_TEXT("why", err.text));
+    return 1;
 }
 
 /* True in the child. */
