@@ -6,7 +6,7 @@
 
 enum { REQUEST_MAX = 256 };
 
-/* False: who does not send a line within a second is sent away. */
+/* False: who does not send a line within five seconds is sent away. */
 bool request_read(int fd, char request[REQUEST_MAX]);
 
 /* As far as the other side takes it. */
