@@ -363,6 +363,18 @@ static void give_back_claim(struct run *run, struct slot *slot)
     give_back_to(run, &slot->block, item);
 }
 
+/* That it has ended may be heard before what it said. What cannot be used of that says so to people (messages.c). */
+static void hear_last_words(struct run *run, uint32_t slot)
+{
+    struct worker *worker = &run->workers[slot];
+    struct err err;
+
+    if (messages_drain(run, &worker->chan, FROM_WORKER, slot, &err) < 0)
+        launch_note(run, "hasten: worker gw%u: %s", slot, err.text);
+    run_close_fd(&worker->chan);
+    results_drain(run, slot);
+}
+
 void pool_reap(struct run *run, uint32_t slot, int status)
 {
     struct worker *worker = slot < run->n_used ? &run->workers[slot] : NULL;
@@ -371,13 +383,10 @@ void pool_reap(struct run *run, uint32_t slot, int status)
     if (!worker || !worker->live)
         return;
     shared = segment_slot(&run->segment, slot);
-    results_drain(run, slot);
+    hear_last_words(run, slot);
     ring_reader_release(&worker->reader);
     worker->live = false;
     worker->down_ns = clock_now_ns();
-    if (worker->chan >= 0)
-        close(worker->chan);
-    worker->chan = -1;
     give_back_claim(run, shared);
     /* Release: thieves that see DEAD may take what was claimed for a started unit. */
     atomic_store_explicit(&shared->state, SLOT_DEAD, memory_order_release);

@@ -262,6 +262,42 @@ static void test_another_start_is_asked_for_once(void **state)
     close_play(&play);
 }
 
+/* The other end of a worker's channel, as the template is told to fork it. Owned. */
+static int channel_of_worker(struct play *play, uint32_t slot)
+{
+    static char data[CHAN_MAX_DATA];
+    struct chan_msg msg;
+    size_t n;
+    int fd = -1;
+
+    while (chan_recv(play->template, 0, &msg, data, &n, &fd) == 1 && (msg.type != WIRE_FORK || msg.slot != slot))
+        run_close_fd(&fd);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Both are there when the supervisor looks, and the template is looked at first. */
+static void test_what_a_worker_said_is_heard_when_it_has_ended_meanwhile(void **state)
+{
+    const struct chan_msg early = {.type = WIRE_EARLY};
+    const struct chan_msg ended = {.type = WIRE_EXITED, .slot = 1};
+    struct play play;
+    int worker;
+
+    (void)state;
+    open_play(&play);
+    configure(&play);
+    play.run.n_workers = 2;
+    collect(&play);
+    worker = channel_of_worker(&play, 1);
+    assert_int_equal(chan_send(worker, &early, "why", 3, -1), 0);
+    close(worker);
+    assert_int_equal(say(&play, FROM_TEMPLATE, ended, "", -1), 0);
+    assert_false(play.run.workers[1].live);
+    assert_string_equal(play.run.early_why, "why");
+    close_play(&play);
+}
+
 static void read_all(int chan)
 {
     static char data[CHAN_MAX_DATA];
@@ -394,6 +430,7 @@ int main(void)
         cmocka_unit_test(test_no_message_makes_us_signal_everybody),
         cmocka_unit_test(test_a_damaged_catalog_ends_the_run_with_a_message),
         cmocka_unit_test(test_another_start_is_asked_for_once),
+        cmocka_unit_test(test_what_a_worker_said_is_heard_when_it_has_ended_meanwhile),
         cmocka_unit_test(test_a_reporter_that_reads_nothing_is_not_waited_for),
         cmocka_unit_test(test_a_template_that_is_behind_is_not_waited_for),
         cmocka_unit_test(test_a_message_that_cannot_be_is_refused_and_keeps_nothing_open),
