@@ -137,6 +137,14 @@ static void release_values(struct plain_values *values)
     Py_XDECREF(values->stop);
 }
 
+/* The report's own, where a CallInfo has those before. */
+static int make_values_again(struct pass *pass, enum phase phase, struct plain_values *values)
+{
+    release_values(values);
+    *values = (struct plain_values){0};
+    return make_values(pass, phase, values);
+}
+
 /* Has pytest make the report of this phase, and of those before it that were plain. */
 static int make_really(struct pass *pass, enum phase phase)
 {
@@ -308,7 +316,7 @@ int reports_show(struct pass *pass, enum phase phase)
 
     pass->values[ARG_CALL] = call;
     if (call && fuse_go_outside(OUTSIDE_BOTH) == 0 && reports_note(pass, phase) == 0 &&
-        make_values(pass, phase, &values) == 0 && run_reporting(pass, HOOKS_MAKEREPORT, &values, &report) == 0) {
+        make_values_again(pass, phase, &values) == 0 && run_reporting(pass, HOOKS_MAKEREPORT, &values, &report) == 0) {
         pass->values[ARG_REPORT] = report;
         code = run_reporting(pass, HOOKS_LOGREPORT, &values, &results);
     }

@@ -324,3 +324,22 @@ def test_hooks_of_others_are_called_at_their_places(suite, run_hasten):
         assert ("4 tests fused" in run.out) == (fuse == "1"), run.describe()
         found.append((path.read_text(), run.outcomes()))
     assert found[0] == found[1]
+
+
+def test_nothing_of_a_test_is_kept_for_those_who_heard_of_it(suite, run_hasten):
+    listener = (
+        "import sys\ndef pytest_runtest_logreport(report): pass\n"
+        "def pytest_sessionfinish(session):\n"
+        "    with open('counts', 'a') as f:\n"
+        "        for item in getattr(session, 'items', []):\n"
+        "            f.write(f'{sys.getrefcount(item.location)}\\n')\n"
+    )
+    tests = "import pytest\n@pytest.mark.parametrize('n', range(20))\ndef test_a(n): pass\n"
+    folder = suite({"conftest.py": listener, "test_a.py": tests})
+    found = []
+    for fuse in ("1", "0"):
+        (folder / "counts").unlink(missing_ok=True)
+        run = run_hasten(folder, "-n1", "--explain-fuse", env={"HASTEN_FUSE": fuse})
+        assert ("20 tests fused" in run.out) == (fuse == "1"), run.describe()
+        found.append(max(map(int, (folder / "counts").read_text().split())))
+    assert found[0] <= found[1]
