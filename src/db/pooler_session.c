@@ -336,6 +336,8 @@ static void on_message(void *arg, char type, const unsigned char *body, size_t n
         on_start(s, type, body, n);
     else if (s->state == SESSION_BUSY)
         on_busy(s, type, body, n);
+    else if (!s->n_awaited) /* all was answered, and it was not asked for more */
+        s->kept = true;
     else if (type == 'S')
         note_parameter(s, body, n);
     else if (type == 'E')

@@ -301,12 +301,21 @@ static void test_who_ends_in_the_middle_of_something_ends_the_session(void **sta
 
 static void test_what_is_said_to_nobody_ends_an_idle_session(void **state)
 {
+    static const char said[] = READY("I") "A\0\0\0\x0a\0\0\0\1a\0";
     struct pair p = begin(START("idle_"), false, false);
 
     (void)state;
     end_and_clean(&p);
+    say(control, "sidle_", 6);
+    HEAR(control, "s"); /* it is idle now */
     SAY(p.session, "A\0\0\0\x0a\0\0\0\1a\0");
     hear_end(p.session);
+    p = begin(START("idle_"), false, true);
+    end(&p);
+    hear_query(p.session, "DISCARD ALL");
+    SAY(p.session, said); /* in the moment in which it becomes that */
+    HEAR(p.session, TERMINATE);
+    close(p.session);
 }
 
 static void test_idle_sessions_are_gone_before_a_database_is_dropped(void **state)
