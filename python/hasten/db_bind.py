@@ -13,10 +13,12 @@ leaves, and what is left of the run goes to workers that start early. docs/decis
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import os
 import re
+import resource
 import socket
 import subprocess
 import sys
@@ -31,7 +33,7 @@ from hasten.plugin import state
 PROCESS = "main"  # whose databases the importing process has
 REPORTER = "reporter"
 COMMON = "own"  # in paths: of the process that asks
-HIGH = 500  # descriptors that no suite looks at
+HIGH = 500  # descriptors that no suite looks at, where the system gives so many
 CANNOT_OPEN = "unable to open database file"  # SQLite, which does not say which
 MAINTENANCE = ("postgres", "template0", "template1")
 # Redis commands after which a server is as it was before.
@@ -112,7 +114,7 @@ class Bound:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
             if self.fd < 0:
-                self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, HIGH)
+                self.fd = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _high())
             else:
                 os.dup2(fd, self.fd, inheritable=False)
         finally:
@@ -141,11 +143,18 @@ class Bound:
             return f"{what} {when} ({name}, {kind.env})" if what else None
         main = self._path(kind.name, PROCESS)
         opened = [fd for fd, path in _open_files() if path.startswith(main)]
-        after = self._content(kind.name)
-        os.rename(main, f"{main}.closed-{os.getpid()}")
+        after, why = None, ""
+        try:
+            after = self._content(kind.name)
+        except OSError as exc:
+            why = str(exc)
+        with contextlib.suppress(FileNotFoundError):
+            os.rename(main, f"{main}.closed-{os.getpid()}")
         os.close(os.open(main, os.O_WRONLY | os.O_CREAT, 0o600))  # nobody makes a folder there
         if opened:
             return f"a file of the database of {kind.env} was opened {when}"
+        if why:
+            return f"the {name} database of {kind.env} cannot be looked at {when}: {why}"
         if after != self.before[kind.name]:
             return f"the database of {kind.env} was changed {when} ({name})"
         return None
@@ -363,6 +372,11 @@ class Bound:
         worker.events.append(("h",))  # the test comes back from C (fuse.c)
 
 
+def _high() -> int:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return HIGH if most == resource.RLIM_INFINITY else min(HIGH, most // 2)
+
+
 def _open_files() -> Iterator[tuple[int, str]]:
     for name in os.listdir("/proc/self/fd"):
         try:
@@ -378,10 +392,13 @@ def _changes_of_redis(path: str) -> dict[str, int]:
         s.connect(path)
         s.sendall(b"INFO commandstats\r\n")
         answer = b""
-        while True:
-            answer += s.recv(65536)
+        while part := s.recv(65536):
+            answer += part
             head, _, rest = answer.partition(b"\r\n")
-            if rest and len(rest) >= int(head[1:]):
+            if head[:1] != b"$" or (rest and len(rest) >= int(head[1:])):
                 break
+        if answer[:1] != b"$" or not part:
+            text = answer[:80].decode(errors="replace").strip()
+            raise OSError(f"the Redis server does not say what was done ('{text}')")
     called = re.findall(r"cmdstat_([^:]+):calls=(\d+)", answer.decode(errors="replace"))
     return {name: int(calls) for name, calls in called if name not in HARMLESS}
