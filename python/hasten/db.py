@@ -33,6 +33,7 @@ INCLUDES = re.compile(rb"^\s*\\i", re.MULTILINE)  # psql's \i and \ir
 RESETS = ("exact", "rollback", "clone")
 SERVERS = ("worker", "run")  # the first is what is taken without a setting
 END_LIMIT_MS = 40_000
+KEEP_URL = "HASTEN_DB_KEEP_URL"  # a given server's, for the keeper alone
 
 
 class DatabaseError(Exception):
@@ -217,10 +218,14 @@ class Databases:
         program = find_program()
         if program is None:
             raise DatabaseError("the hasten program is not installed beside this Python")
+        if self.given:
+            os.environ[KEEP_URL] = self.given  # not an argument: everybody could read a password that is in it
         try:
             self.keeper, facts = _native.database_start([program, "db", "keep", *self._arguments()])
         except OSError as exc:
             raise DatabaseError(str(exc).removeprefix("hasten: ")) from None
+        finally:
+            os.environ.pop(KEEP_URL, None)
         self.owner = os.getpid()
         self._learn(facts)
 
@@ -234,8 +239,6 @@ class Databases:
 
     def _arguments(self) -> list[str]:
         args = ["--pid", str(self._watched()), "--root", str(self.root), "--workers", str(self.n_workers)]
-        if self.given:
-            args += [f"--db-url={self.given}"]
         args += [f"--keep-{name}={value}" for name, value in (state.db_keep or {}).items()]
         if state.db_pooler is not None:
             args += [f"--pooler={str(state.db_pooler).lower()}"]
@@ -486,26 +489,61 @@ def pytest_runtestloop(session: pytest.Session) -> Generator[None, Any, Any]:
 class Cleaner:
     """A plugin of projects whose settings say ``reset``: every test finds the template's content."""
 
+    def __init__(self) -> None:
+        self.dirty: dict[str, Kind] = {}  # what could not be put back after the last test
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """No test begins with what another one has left."""
+        reason = self._put_back() if self.dirty and _is_ours(item.config) else ""
+        if reason:
+            pytest.fail(f"hasten: the database could not be put back after an earlier test: {reason}", pytrace=False)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, Any, Any]:
-        """After all that the test has set up is taken down."""
-        result = yield
-        for kind in state.db.kinds.values() if _is_ours(item.config) else ():
-            if "reset" in kind.settings and (kind.env or kind.name in state.db.in_use):
-                _clean(item, kind)
+        """After all that the test has set up is taken down, well or not."""
+        try:
+            result = yield
+        except (KeyboardInterrupt, pytest.exit.Exception):
+            raise
+        except BaseException:
+            self._clean_all(item)
+            raise
+        reason = self._clean_all(item)
+        if reason:
+            pytest.fail(f"hasten: the test's database could not be put back: {reason}", pytrace=False)
         return result
 
+    def _clean_all(self, item: pytest.Item) -> str:
+        """Why one of them could not be cleaned, "" for none. All have been tried before anybody hears of anything."""
+        reasons, left = [], []
+        for kind in state.db.kinds.values() if _is_ours(item.config) else ():
+            if "reset" not in kind.settings or not (kind.env or kind.name in state.db.in_use):
+                continue
+            try:
+                what = state.db.clean(kind)
+                self.dirty.pop(kind.name, None)
+            except DatabaseError as exc:
+                self.dirty[kind.name] = kind
+                reasons.append(str(exc))
+                continue
+            if what and kind.settings["reset"] == "rollback":
+                left.append(f"hasten: the test left changes in its {kind.name} database: {what}")
+        for text in left:
+            item.warn(pytest.PytestWarning(text))
+        return "; ".join(reasons)
 
-def _clean(item: pytest.Item, kind: Kind) -> None:
-    what, reason = "", ""
-    try:
-        what = state.db.clean(kind)
-    except DatabaseError as exc:
-        reason = str(exc)
-    if reason:
-        pytest.fail(f"hasten: the test's database could not be put back: {reason}", pytrace=False)
-    if what and kind.settings["reset"] == "rollback":
-        item.warn(pytest.PytestWarning(f"hasten: the test left changes in its {kind.name} database: {what}"))
+    def _put_back(self) -> str:
+        for name, kind in list(self.dirty.items()):
+            try:
+                try:
+                    state.db.clean(kind)  # connections may stay
+                except DatabaseError:
+                    state.db.lease(name, "reset")
+            except DatabaseError as exc:
+                return str(exc)
+            del self.dirty[name]
+        return ""
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

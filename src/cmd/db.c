@@ -209,6 +209,17 @@ static int prune(const struct db_args *args, struct err *err)
 
 /* ---- keep */
 
+/* Of a given server, by its environment: everybody on a machine may read arguments, and a password may be in it. */
+static const char *given_url(const struct db_args *a)
+{
+    static char *given; /* owned, for ever */
+
+    if (!a->url && !given && getenv("HASTEN_DB_KEEP_URL"))
+        given = hs_strdup(getenv("HASTEN_DB_KEEP_URL"));
+    unsetenv("HASTEN_DB_KEEP_URL"); /* a set-up may start a run of its own */
+    return a->url ? a->url : given;
+}
+
 static int keep(const struct db_args *a, struct err *err)
 {
     const struct keep_options o = {
@@ -219,7 +230,7 @@ static int keep(const struct db_args *a, struct err *err)
         .sqlite = {a->sqlite, a->sqlite_early, a->sqlite_key, a->sqlite_sql, a->sqlite_command, a->sqlite_reset,
                    a->sqlite_env},
         .redis = {a->redis, a->redis_early, a->redis_key, NULL, a->redis_command, a->redis_reset, a->redis_env},
-        .pg = {.url = a->url,
+        .pg = {.url = given_url(a),
                .scheme = a->scheme,
                .server = {.major = (int)a->major, .locale = a->locale},
                .pooler = pooler_mode_of(a->pooler)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -227,3 +228,36 @@ def run_hasten(start_hasten: Callable[..., Run]) -> Callable[..., Run]:
         return start_hasten(folder, *args, env=env, **options).finish(timeout)
 
     return run
+
+
+# ---- databases
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment with one cache for a module: initdb takes seconds."""
+    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
+
+
+@pytest.fixture
+def keepers() -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, str]]]]:
+    """keepers(*arguments, **Popen's): as servers.keeper_of, until the test's end."""
+    from servers import keeper_of
+
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **options: stack.enter_context(keeper_of(*args, **options))
+
+
+@pytest.fixture(scope="module")
+def shared_keeper(tmp_path_factory: pytest.TempPathFactory, cache: dict[str, str]) -> Iterator[Any]:
+    from pooler_keeper import keeping
+
+    with keeping(tmp_path_factory.mktemp("keeper"), cache, "--pooler=true", "--postgres-reset=exact") as keeper:
+        yield keeper
+
+
+@pytest.fixture
+def pooled(shared_keeper: Any) -> Any:
+    """A keeper with a pooler: a database as its template, and one idle session in the pool."""
+    shared_keeper.begin_anew()
+    return shared_keeper

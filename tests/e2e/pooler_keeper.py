@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import find_program
+from servers import asker, keeper_of
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -30,11 +30,16 @@ class Keeper:
         self.name = self.url.partition("?")[0].rpartition("/")[2]
 
     def ask(self, verb: str, worker: str = "gw0") -> str:
-        from hasten import _native
+        return asker(self.control)(verb, worker)
 
-        answer = _native.database_ask(self.control, f"{verb} postgres {worker} 1").rstrip("\n")
-        assert answer.startswith("ok"), answer
-        return str(answer[3:])
+    def begin_anew(self) -> None:
+        """The database as its template, without roles of tests, and one idle session in the pool."""
+        self.ask("reset")
+        with psycopg.connect(self.straight, autocommit=True) as connection:
+            connection.execute("DROP ROLE IF EXISTS app")
+            connection.execute("DROP ROLE IF EXISTS other")
+        connection.close()
+        assert self.run("SELECT 1") == self.run("SELECT 1")
 
     def url_of(self, name: str) -> str:
         return self.url.replace(self.name, name)
@@ -63,24 +68,12 @@ class Keeper:
 
 @contextlib.contextmanager
 def keeping(folder: Path, cache: dict[str, str], *args: str) -> Iterator[Keeper]:
-    held = subprocess.Popen(["sleep", "3600"])
     schema = folder / "schema.sql"
     schema.write_text(SCHEMA)
-    command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--workers", "2", "--postgres"]
-    process = subprocess.Popen(
-        [*command, f"--postgres-sql={schema}", "--postgres-key=pooler", *args],
-        stdout=subprocess.PIPE, text=True, env=os.environ | cache | {"HASTEN_TRACE": str(folder / "trace")},
-    )  # fmt: skip
-    try:
-        assert process.stdout is not None
-        facts = dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
+    env = os.environ | cache | {"HASTEN_TRACE": str(folder / "trace")}
+    about = ("--workers", "2", "--postgres", f"--postgres-sql={schema}", "--postgres-key=pooler")
+    with keeper_of(*about, *args, env=env) as (process, facts):
         yield Keeper(facts["control"], folder / "trace", process)
-    finally:
-        for one in (process, held):
-            one.terminate()
-            one.wait(60)
-        if process.stdout is not None:
-            process.stdout.close()
 
 
 def state_of(connection: Any) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from conftest import find_program
+from conftest import find_program, read_cases
 
 HAS_POSTGRES = bool(shutil.which("initdb") or glob.glob("/usr/lib/postgresql/*/bin/initdb"))
 
@@ -35,6 +36,42 @@ def ask(control: str, request: str) -> str:
         while part := s.recv(4096):
             answer += part
     return answer.decode().rstrip("\n")
+
+
+def asker(control: str, kind: str = "postgres") -> Callable[..., str]:
+    """ask(verb, worker="gw0", pid=1) of a keeper: what follows "ok "."""
+
+    def say(verb: str, worker: str = "gw0", pid: int = 1) -> str:
+        answer = ask(control, f"{verb} {kind} {worker} {pid}")
+        assert answer.startswith("ok"), answer
+        return answer[3:]
+
+    return say
+
+
+@contextlib.contextmanager
+def keeper_of(*args: str, program: str = "", **options: Any) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
+    """A keeper for a process that only waits, and what it has said of itself. options: Popen's. Both end here."""
+    held = subprocess.Popen(["sleep", "3600"])
+    command = [program or find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", *args]
+    keeper = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
+    try:
+        assert keeper.stdout is not None
+        yield keeper, dict(line.rstrip("\n").split(" ", 1) for line in keeper.stdout if " " in line)
+    finally:
+        for process in (keeper, held):
+            process.terminate()
+            process.wait(60)
+        if keeper.stdout is not None:
+            keeper.stdout.close()
+
+
+def plain_outcomes(python: str, folder: Path, env: dict[str, str], *options: str) -> dict[str, str]:
+    """Of each test by its name, without hasten."""
+    path = folder / "plain.xml"
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={path}", *options]
+    subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, check=False)
+    return {case.name: case.outcome for case in read_cases(path)}
 
 
 class Server:
@@ -63,22 +100,7 @@ class Server:
 @contextlib.contextmanager
 def postgres(cache: Path) -> Iterator[Server]:
     """A server as a project has one: it runs already, and knows nothing of a run."""
-    held = subprocess.Popen(["sleep", "3600"])
-    command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--postgres"]
-    keeper = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"XDG_CACHE_HOME": str(cache), "HASTEN_DB_POOLER": "0"},
-    )
-    try:
-        assert keeper.stdout is not None
-        facts = dict(line.rstrip("\n").split(" ", 1) for line in keeper.stdout if " " in line)
+    env = os.environ | {"XDG_CACHE_HOME": str(cache), "HASTEN_DB_POOLER": "0"}
+    with keeper_of("--postgres", env=env) as (_keeper, facts):
         assert ask(facts["control"], "ready postgres") == "ok"
         yield Server(facts["postgres"].replace("hasten_" + facts["run"] + "_%s", "postgres"))
-    finally:
-        for process in (keeper, held):
-            process.terminate()
-            process.wait(60)
-        if keeper.stdout is not None:
-            keeper.stdout.close()

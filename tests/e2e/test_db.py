@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import json
 import os
 import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,11 +17,10 @@ from typing import Any
 
 import pytest
 from conftest import Run, find_program, wait_until
+from servers import HAS_POSTGRES, ask
 
 psycopg = pytest.importorskip("psycopg")
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("initdb") or glob.glob("/usr/lib/postgresql/*/bin/initdb")), reason="no PostgreSQL server"
-)
+pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
 
 SETTINGS = '[tool.hasten.db]\npostgres = {{ setup = "schema.sql"{more} }}\n'
 SCHEMA = "CREATE TABLE t(who text);\nINSERT INTO t VALUES ('template');\n"
@@ -68,12 +65,6 @@ APART = {
 }
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """One cache for this module: initdb takes seconds."""
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
-
-
 def settings(folder: Path, more: str = "", schema: str | None = None) -> None:
     (folder / "pytest.ini").unlink(missing_ok=True)
     (folder / "pyproject.toml").write_text(SETTINGS.format(more=more) + "[tool.pytest.ini_options]\n")
@@ -91,16 +82,6 @@ def lives(pid: int) -> bool:
         return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
-
-
-def ask(control: str, request: str) -> str:
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(control)
-        s.sendall(request.encode() + b"\n")
-        answer = b""
-        while part := s.recv(4096):
-            answer += part
-    return answer.decode().rstrip("\n")
 
 
 # ---- workers
@@ -416,28 +397,9 @@ def test_a_full_disk_is_one_line(suite: Any, run_hasten: Any, cache: dict[str, s
 
 
 @pytest.fixture
-def keep(
-    tmp_path: Path, cache: dict[str, str]
-) -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, str]]]]:
+def keep(keepers: Any, cache: dict[str, str]) -> Callable[..., tuple[subprocess.Popen[str], dict[str, str]]]:
     """keep(*arguments, **Popen's) -> a keeper for a process of its own, and what it has said."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*args: str, program: str = "", **options: Any) -> tuple[subprocess.Popen[str], dict[str, str]]:
-        held = subprocess.Popen(["sleep", "600"])
-        command = [program or find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", *args]
-        options = {"env": os.environ | cache} | options
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options)
-        started.extend((held, process))
-        assert process.stdout is not None
-        return process, dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
-
-    yield start
-    for process in reversed(started):
-        process.terminate()
-    for process in started:
-        process.wait(30)
-        if process.stdout:
-            process.stdout.close()
+    return lambda *args, **options: keepers(*args, **{"env": os.environ | cache} | options)
 
 
 def test_a_given_server_keeps_templates_and_nothing_else(
@@ -511,6 +473,37 @@ def content(url: str) -> list[str]:
         left = connection.execute(LEFT).fetchone()
     connection.close()
     return [line for line in dump.splitlines() if not line.startswith("\\")] + [str(left)]  # \\restrict RANDOM
+
+
+def test_a_given_servers_password_is_nobodys_argument(
+    suite: Any, run_hasten: Any, cache: dict[str, str], keep: Any
+) -> None:
+    _process, facts = keep("--postgres")
+    assert ask(facts["control"], "ready postgres") == "ok"
+    url = facts["postgres"].replace("postgres@", "postgres:sesame@").replace("hasten_" + facts["run"] + "_%s", "")
+    test = """
+        from pathlib import Path
+
+
+        def commands():
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    yield path.read_bytes()
+                except OSError:
+                    pass
+
+
+        def test_a(hasten_pg):
+            assert "postgres:sesame@" in hasten_pg.url
+            found = list(commands())
+            assert [line for line in found if b"\\0db\\0keep\\0" in line]
+            assert not [line for line in found if b"sesame" in line]
+    """
+    folder = suite({"test_a.py": test})
+    (folder / "pytest.ini").unlink()
+    (folder / "pyproject.toml").write_text(f"[tool.hasten.db]\nurl = '{url}'\npostgres = {{}}\n")
+    run = run_hasten(folder, "-n", "2", env=cache, timeout=60)
+    assert run.outcomes() == {"test_a": "passed"}, run.describe()
 
 
 @pytest.mark.skipif(not shutil.which("pg_dump"), reason="no pg_dump")

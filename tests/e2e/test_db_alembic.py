@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Run, read_cases
+from conftest import Run
 from database_writer import write, write_alembic
-from servers import HAS_POSTGRES, Server, postgres, python_with
+from servers import HAS_POSTGRES, Server, plain_outcomes, postgres, python_with
 
 PYTHON = python_with("alembic", "sqlalchemy", "psycopg")
 TABLES, MIGRATIONS = 4, 8
@@ -41,10 +40,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def plain(folder: Path, env: dict[str, str]) -> dict[str, str]:
-    path = folder / "plain.xml"
-    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--junitxml={path}"]
-    subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, check=False)
-    return {case.name: case.outcome for case in read_cases(path)}
+    return plain_outcomes(PYTHON, folder, env, "-p", "no:xdist")
 
 
 def kept(run: Run) -> int:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bound_suites import COMMON, MAKE, ONE, OWN, SCHEMA
-from conftest import Run, read_cases
-from servers import HAS_POSTGRES, postgres, python_with
+from conftest import Run
+from servers import HAS_POSTGRES, plain_outcomes, postgres, python_with
 
 PYTHON = python_with("psycopg", "sqlalchemy", "redis")
 pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
@@ -65,10 +64,7 @@ def noted(folder: Path) -> list[list[str]]:
 
 
 def plain(folder: Path, env: dict[str, str]) -> dict[str, str]:
-    path = folder / "plain.xml"
-    command = [PYTHON, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "hasten.plugin", f"--junitxml={path}"]
-    subprocess.run(command, cwd=folder, env=os.environ | env, capture_output=True, check=False)
-    return {case.name: case.outcome for case in read_cases(path)}
+    return plain_outcomes(PYTHON, folder, env, "-p", "hasten.plugin")
 
 
 def starts_early(run: Run) -> str:

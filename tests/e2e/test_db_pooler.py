@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,28 +16,9 @@ psycopg = pytest.importorskip("psycopg")
 pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """One cache for this module: initdb takes seconds."""
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, cache: dict[str, str]) -> Iterator[Keeper]:
-    with keeping(tmp_path_factory.mktemp("keeper"), cache, "--pooler=true", "--postgres-reset=exact") as keeper:
-        yield keeper
-
-
 @pytest.fixture
-def keeper(shared: Keeper) -> Keeper:
-    """A database as its template, and one idle session in the pool."""
-    shared.ask("reset")
-    with psycopg.connect(shared.straight, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS app")
-        connection.execute("DROP ROLE IF EXISTS other")
-    connection.close()
-    assert shared.run("SELECT 1") == shared.run("SELECT 1")
-    return shared
+def keeper(pooled: Keeper) -> Keeper:
+    return pooled
 
 
 UNDONE = [
@@ -68,7 +48,8 @@ def test_a_session_that_is_given_on_is_as_a_new_one(keeper: Keeper, statements: 
 
 
 LASTING = [
-    ["SET app.tenant = '5'"], ["BEGIN", "SET LOCAL app.tenant = '5'", "COMMIT"], ["LOAD 'auto_explain'"],
+    ["SET app.tenant = '5'"], ["RESET app.tenant"], ["SET app.tenant TO DEFAULT"],
+    ["BEGIN", "SET LOCAL app.tenant = '5'", "COMMIT"], ["LOAD 'auto_explain'"],
     ["SELECT set_config('app.tenant', '5', true)"], ["SELECT setseed(0.5)"], ["SELECT pg_backend_pid()"],
     ["CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $$ SELECT set_config('app.x', '5', false) $$", "SELECT f()"],
     ["DO $$ BEGIN PERFORM set_config('app.tenant', '5', false); END $$"],

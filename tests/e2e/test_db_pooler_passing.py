@@ -8,40 +8,20 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from conftest import wait_until
-from pooler_keeper import Keeper, keeping, look
+from pooler_keeper import Keeper, look
 from servers import HAS_POSTGRES
 
 psycopg = pytest.importorskip("psycopg")
 pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """One cache for this module: initdb takes seconds."""
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory, cache: dict[str, str]) -> Iterator[Keeper]:
-    with keeping(tmp_path_factory.mktemp("keeper"), cache, "--pooler=true", "--postgres-reset=exact") as keeper:
-        yield keeper
-
-
 @pytest.fixture
-def keeper(shared: Keeper) -> Keeper:
-    """A database as its template, and one idle session in the pool."""
-    shared.ask("reset")
-    with psycopg.connect(shared.straight, autocommit=True) as connection:
-        connection.execute("DROP ROLE IF EXISTS app")
-        connection.execute("DROP ROLE IF EXISTS other")
-    connection.close()
-    assert shared.run("SELECT 1") == shared.run("SELECT 1")
-    return shared
+def keeper(pooled: Keeper) -> Keeper:
+    return pooled
 
 
 def test_large_results_and_large_statements(keeper: Keeper) -> None:

@@ -7,12 +7,13 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Run, find_program, wait_until
+from servers import asker
 
 redis = pytest.importorskip("redis")
 pytestmark = pytest.mark.skipif(not shutil.which("redis-server"), reason="no Redis server")
@@ -57,11 +58,6 @@ ONE = """
         server.close()
 """
 SETTINGS = '[tool.hasten.db]\nredis = { setup = "make:make", files = ["make.py"], env = "REDIS_URL" }\n'
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
 
 
 @pytest.fixture
@@ -114,34 +110,15 @@ def test_no_redis_server_is_one_line(two: Path, run_hasten: Any, cache: dict[str
 
 
 @pytest.fixture
-def keep(cache: dict[str, str]) -> Iterator[Callable[..., Any]]:
+def keep(keepers: Any, cache: dict[str, str]) -> Callable[..., tuple[subprocess.Popen[str], Path, Callable[..., Any]]]:
     """keep(*arguments) -> a keeper, its folder, and ask(verb, worker="gw0", pid=1) -> a client of its server."""
-    started: list[subprocess.Popen[str]] = []
 
     def start(*args: str) -> tuple[subprocess.Popen[str], Path, Callable[..., Any]]:
-        from hasten import _native
+        process, facts = keepers("--redis", *args, env=os.environ | cache)
+        say = asker(facts["control"], "redis")
+        return process, Path(facts["control"]).parent, lambda *a, **b: redis.Redis.from_url(say(*a, **b))
 
-        held = subprocess.Popen(["sleep", "600"])
-        command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--redis", *args]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | cache)
-        started.extend((held, process))
-        assert process.stdout is not None
-        facts = dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
-
-        def ask(verb: str, worker: str = "gw0", pid: int = 1) -> Any:
-            answer = _native.database_ask(facts["control"], f"{verb} redis {worker} {pid}").rstrip("\n")
-            assert answer.startswith("ok unix:///"), answer
-            return redis.Redis.from_url(answer[3:])
-
-        return process, Path(facts["control"]).parent, ask
-
-    yield start
-    for process in reversed(started):
-        process.terminate()
-    for process in started:
-        process.wait(60)
-        if process.stdout:
-            process.stdout.close()
+    return start
 
 
 def everything(server: Any) -> Any:

@@ -3,62 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import random
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import find_program
 from database_rounds import N_TABLES, ROWS, SCHEMA, SCHEMAS, SESSIONS, content, differences
+from servers import HAS_POSTGRES, asker
 
 psycopg = pytest.importorskip("psycopg")
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("initdb") or glob.glob("/usr/lib/postgresql/*/bin/initdb")), reason="no PostgreSQL server"
-)
+pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
 
 ROUNDS = int(os.environ.get("HASTEN_DB_ROUNDS", "30"))
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """One cache for this module: initdb takes seconds."""
-    return {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache")), "PYTHONPATH": "."}
-
-
 @pytest.fixture
-def keep(cache: dict[str, str]) -> Iterator[Callable[..., Callable[..., str]]]:
-    """keep(*arguments) -> ask(verb, worker="gw0", pid=1, kind="postgres") of a keeper: what follows "ok "."""
-    from hasten import _native
-
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*args: str) -> Callable[..., str]:
-        held = subprocess.Popen(["sleep", "3600"])
-        command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--workers", "2", *args]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | cache)
-        started.extend((held, process))
-        assert process.stdout is not None
-        facts = dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
-
-        def ask(verb: str, worker: str = "gw0", pid: int = 1, kind: str = "postgres") -> str:
-            answer = _native.database_ask(facts["control"], f"{verb} {kind} {worker} {pid}").rstrip("\n")
-            assert answer.startswith("ok"), answer
-            return str(answer[3:])
-
-        return ask
-
-    yield start
-    for process in reversed(started):
-        process.terminate()
-    for process in started:
-        process.wait(60)
-        if process.stdout:
-            process.stdout.close()
+def keep(keepers: Any, cache: dict[str, str]) -> Callable[..., Callable[..., str]]:
+    """keep(*arguments) -> ask(verb, worker="gw0", pid=1) of a keeper: what follows "ok "."""
+    return lambda *args: asker(keepers("--workers", "2", *args, env=os.environ | cache)[1]["control"])
 
 
 def run_sql(url: str, *statements: str) -> Any:
@@ -263,6 +229,98 @@ def test_sqlite_files_are_put_back_under_open_connections(suite: Any, run_hasten
     for workers in ("0", "2"):
         run = run_hasten(folder, "-n", workers, env=cache, timeout=120)
         assert set(run.outcomes().values()) == {"passed"}, run.describe()
+
+
+BROKEN = """
+    import hasten.db
+
+    real, n_times = hasten.db.Databases.clean, {n_times}
+    n_asked = 0
+
+
+    def clean(self, kind):
+        global n_asked
+        n_asked += 1
+        if n_asked <= n_times:
+            raise hasten.db.DatabaseError("the disk is full")
+        return real(self, kind)
+
+
+    hasten.db.Databases.clean = clean
+"""
+LEAVES = """
+    import sqlite3
+
+    import pytest
+
+
+    def rows(path, *statements):
+        connection = sqlite3.connect(path, isolation_level=None)
+        found = [connection.execute(statement).fetchall() for statement in statements]
+        connection.close()
+        return found[-1]
+
+
+    @pytest.fixture
+    def ends_badly():
+        yield
+        {how}
+
+
+    def test_first(hasten_sqlite, ends_badly):
+        assert rows(hasten_sqlite.path, "INSERT INTO t VALUES (1)", "SELECT count(*) FROM t") == [(1,)]
+
+
+    def test_second(hasten_sqlite):
+        assert rows(hasten_sqlite.path, "SELECT count(*) FROM t") == [(0,)]
+"""
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+@pytest.mark.parametrize(
+    ("how", "n_times"),
+    [
+        ("pass", 1),  # it cannot be cleaned after the test; before the next one it can
+        ("pass", 2),  # it cannot; a new copy takes its place
+        ("raise ValueError", 0),
+        ("pytest.fail('no')", 0),
+    ],
+)
+def test_no_test_begins_with_what_another_has_left(
+    suite: Any, run_hasten: Any, cache: dict[str, str], workers: str, how: str, n_times: int
+) -> None:
+    folder = suite(
+        {
+            "schema.sql": "CREATE TABLE t(x);\n",
+            "conftest.py": BROKEN.format(n_times=n_times),
+            "test_x.py": LEAVES.format(how=how),
+        }
+    )
+    settings(folder, 'sqlite = { setup = "schema.sql", reset = "exact" }')
+    run = run_hasten(folder, "-n", workers, env=cache, timeout=120)
+    assert run.outcomes() == {"test_first": "error", "test_second": "passed"}, run.describe()
+    assert ("the disk is full" in run.out) is (n_times > 0), run.describe()
+
+
+def test_a_test_whose_database_cannot_be_put_back_is_not_run(
+    suite: Any, run_hasten: Any, cache: dict[str, str]
+) -> None:
+    no_reset = """
+
+    def lease(self, name, verb="lease", leases=hasten.db.Databases.lease):
+        if verb == "reset":
+            raise hasten.db.DatabaseError("no room for a copy")
+        return leases(self, name, verb)
+
+
+    hasten.db.Databases.lease = lease
+"""
+    conftest, test = BROKEN.format(n_times=99) + no_reset, LEAVES.format(how="pass")
+    folder = suite({"schema.sql": "CREATE TABLE t(x);\n", "conftest.py": conftest, "test_x.py": test})
+    settings(folder, 'sqlite = { setup = "schema.sql", reset = "exact" }')
+    run = run_hasten(folder, "-n", "1", env=cache, timeout=120)
+    assert "failed" not in run.outcomes()["test_second"], run.describe()
+    assert "could not be put back after an earlier test: no room for a copy" in run.text_of("test_second")
 
 
 def test_redis_is_empty_for_every_test(suite: Any, run_hasten: Any, cache: dict[str, str]) -> None:

@@ -8,18 +8,16 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from conftest import find_program
 from database_rounds import N_TABLES, ROWS, SCHEMA, SCHEMAS, SESSIONS, content, differences
-from servers import HAS_POSTGRES, ask
+from servers import HAS_POSTGRES, asker
 
 psycopg = pytest.importorskip("psycopg")
 pytestmark = pytest.mark.skipif(not HAS_POSTGRES, reason="no PostgreSQL server")
@@ -76,36 +74,18 @@ def other(url: str, database: str) -> str:
 
 
 @pytest.fixture
-def keeper(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Iterator[Any]:
+def keeper(tmp_path_factory: pytest.TempPathFactory, keepers: Any) -> Callable[..., Callable[..., str]]:
     """keeper(*arguments) -> ask(verb, worker="gw0", pid=1) of one with a server for each worker: what follows "ok "."""
     cache = {"XDG_CACHE_HOME": str(tmp_path_factory.getbasetemp() / "cache")}
-    started: list[subprocess.Popen[str]] = []
+    each = ("--workers", "2", "--postgres", "--postgres-each")
 
-    def start(*args: str) -> Any:
-        held = subprocess.Popen(["sleep", "3600"], text=True)
-        command = [find_program(), "db", "keep", "--pid", str(held.pid), "--root", "/", "--workers", "2", "--postgres",
-                   "--postgres-each", *args]  # fmt: skip
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ | cache)
-        started.extend((held, process))
-        assert process.stdout is not None
-        facts = dict(line.rstrip("\n").split(" ", 1) for line in process.stdout if " " in line)
-
-        def say(verb: str, worker: str = "gw0", pid: int = 1) -> str:
-            answer = ask(facts["control"], f"{verb} postgres {worker} {pid}")
-            assert answer.startswith("ok"), answer
-            return answer[3:]
-
-        say.facts = facts  # type: ignore[attr-defined]
+    def start(*args: str) -> Callable[..., str]:
+        process, facts = keepers(*each, *args, env=os.environ | cache)
+        say = asker(facts["control"])
         say.process = process  # type: ignore[attr-defined]
         return say
 
-    yield start
-    for process in reversed(started):
-        process.terminate()
-    for process in started:
-        process.wait(60)
-        if process.stdout:
-            process.stdout.close()
+    return start
 
 
 def everything(url: str) -> list[list[Any]]:

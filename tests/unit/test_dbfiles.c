@@ -1,5 +1,6 @@
 #include "harness.h"
 
+#include "db/pg.h"
 #include "db/sqlite.h"
 #include "os/copy.h"
 
@@ -434,6 +435,27 @@ static void test_a_folder_that_others_may_write_to_is_refused(void **state)
     assert_int_equal(chmod(base, 0711), 0);
 }
 
+static void test_no_password_is_shown_with_a_url_that_is_none(void **state)
+{
+    static const struct {
+        const char *url, *shown;
+    } cases[] = {
+        {"mysql://me:secret@host/db", "'mysql://me:***@host/db'"},
+        {"postgres+x://me:s@e:c/ret@host:5432/db", "'postgres+x://me:***@host:5432/db'"},
+        {"me:secret@host", "'me:***@host'"},
+        {"host:5432/db", "'host:5432/db'"},
+        {"http://me@host:1/", "'http://me@host:1/'"},
+    };
+    struct pg pg;
+
+    (void)state;
+    for (size_t i = 0; i < HS_COUNT(cases); i++) {
+        assert_int_equal(pg_init(&pg, &(struct pg_options){.url = cases[i].url}, &place, "0123abcd", &err), -1);
+        assert_null(strstr(err.text, "ret@"));
+        assert_non_null(strstr(err.text, cases[i].shown));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -455,6 +477,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_data_in_memory_are_found_without_their_runs_folder, make_folder,
                                         remove_folder),
         cmocka_unit_test_setup_teardown(test_a_folder_that_others_may_write_to_is_refused, make_folder, remove_folder),
+        cmocka_unit_test_setup_teardown(test_no_password_is_shown_with_a_url_that_is_none, make_folder, remove_folder),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
