@@ -1,4 +1,4 @@
-#include "db/keep.h"
+#include "db/keep_own.h"
 
 #include "base/trace.h"
 #include "db/request.h"
@@ -18,38 +18,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { N_KINDS = 3, OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40, RESTARTS_MOST = 3 };
-
-struct lease {
-    char name[DB_NAME_SIZE];
-    int pid; /* who had it last; 0: nobody yet */
-    bool sealed;
-};
-
-struct kind {
-    struct db *db; /* borrowed; NULL: not used */
-    const struct keep_template *template;
-    bool ready;
-    int n_restarts;
-    struct err err;       /* why not, when not */
-    struct str output;    /* owned: of a set-up that failed */
-    struct lease *leases; /* owned, n */
-    size_t n;
-};
-
-struct keeper {
-    const struct keep_options *options; /* borrowed */
-    struct place place;
-    char run[DB_RUN_DIGITS + 1];
-    int listener; /* owned; -1 */
-    int pruner;   /* pid of the child that looks after the cache; 0: none */
-    int watched;  /* owned: becomes readable when the process ends; -1 where the kernel has no such thing */
-    struct pg pg;
-    struct pg_each each; /* in place of pg, when every worker has a server */
-    struct sqlite sqlite;
-    struct redis redis;
-    struct kind kinds[N_KINDS];
-};
+enum { OUTPUT_MAX = 64 << 10, LAST_CALL_S = 40, RESTARTS_MOST = 3 };
 
 /* ---- when to end */
 
@@ -161,7 +130,7 @@ static void init_kinds(struct keeper *k)
 static void add_facts(struct keeper *k, struct str *out)
 {
     str_addf(out, "control %s/control\nrun %s\n", k->place.folder, k->run);
-    for (size_t i = 0; i < N_KINDS; i++) {
+    for (size_t i = 0; i < KEEP_KINDS; i++) {
         char name[DB_NAME_SIZE], url[DB_URL_SIZE];
         const char *from = url;
 
@@ -219,7 +188,7 @@ static void read_output(const char *path, struct str *out)
         fclose(f);
 }
 
-static int build(struct keeper *k, struct kind *kind, const char *url, struct err *err)
+static int build(struct keeper *k, struct keep_kind *kind, const char *url, struct err *err)
 {
     char log[PLACE_SIZE + 16];
     const struct setup setup = {.what = kind->template, .root = k->options->root, .log = log, .ended = has_ended};
@@ -235,13 +204,13 @@ static int build(struct keeper *k, struct kind *kind, const char *url, struct er
     return -1;
 }
 
-static const char *key_of(const struct kind *kind)
+const char *keep_key_of(const struct keep_kind *kind)
 {
     return kind->template->sql || kind->template->command ? kind->template->key : NULL;
 }
 
 /* For the run's summary, which must not have to wait for us. */
-static void note_trouble(struct keeper *k, const struct kind *kind)
+static void note_trouble(struct keeper *k, const struct keep_kind *kind)
 {
     char path[PLACE_SIZE + 16];
     FILE *f;
@@ -255,7 +224,7 @@ static void note_trouble(struct keeper *k, const struct kind *kind)
     trace_event("db_trouble", TRACE_TEXT("text", kind->err.text));
 }
 
-static void prepare(struct keeper *k, struct kind *kind)
+static void prepare(struct keeper *k, struct keep_kind *kind)
 {
     char url[DB_URL_SIZE];
     int code;
@@ -267,9 +236,9 @@ static void prepare(struct keeper *k, struct kind *kind)
         return;
     }
     code = kind->db->provider->start(kind->db, &kind->err);
-    if (code == 0 && key_of(kind))
-        code = kind->db->provider->template_begin(kind->db, key_of(kind), url, &kind->err);
-    if (code == 0 && key_of(kind))
+    if (code == 0 && keep_key_of(kind))
+        code = kind->db->provider->template_begin(kind->db, keep_key_of(kind), url, &kind->err);
+    if (code == 0 && keep_key_of(kind))
         code = build(k, kind, url, &kind->err);
     kind->ready = code >= 0;
     if (!kind->ready && !has_ended())
@@ -277,81 +246,10 @@ static void prepare(struct keeper *k, struct kind *kind)
     trace_event("db_ready", TRACE_TEXT("kind", kind->db->provider->name), TRACE_BOOL("ok", kind->ready));
 }
 
-/* ---- leases */
-
-static struct lease *find_lease(struct kind *kind, const char *name)
-{
-    for (size_t i = 0; i < kind->n; i++)
-        if (!strcmp(kind->leases[i].name, name))
-            return &kind->leases[i];
-    return NULL;
-}
-
-static struct lease *lease_of(struct kind *kind, const char *name, bool *is_new)
-{
-    struct lease *known = find_lease(kind, name);
-
-    *is_new = !known;
-    if (known)
-        return known;
-    kind->leases = hs_realloc(kind->leases, (kind->n + 1) * sizeof *kind->leases);
-    kind->leases[kind->n] = (struct lease){.pid = 0};
-    snprintf(kind->leases[kind->n].name, DB_NAME_SIZE, "%s", name);
-    return &kind->leases[kind->n++];
-}
-
-/* pid 0: made before anybody asked. A database that another process had is never handed on as it is. */
-static int lease(struct keeper *k, struct kind *kind, const char *worker, int pid, bool reset, char url[DB_URL_SIZE],
-                 struct err *err)
-{
-    char name[DB_NAME_SIZE];
-    struct lease *l;
-    bool is_new;
-    int code = 0;
-
-    db_name(k->run, worker, name);
-    l = lease_of(kind, name, &is_new);
-    if (is_new || (l->sealed && l->pid != pid))
-        code = kind->db->provider->clone(kind->db, key_of(kind), name, err);
-    else if (reset || (l->pid && l->pid != pid))
-        code = kind->db->provider->reset(kind->db, key_of(kind), name, err);
-    if (code < 0 && is_new)
-        kind->n--;
-    if (code < 0)
-        return -1;
-    l->sealed = l->sealed && !is_new && !reset && (!l->pid || l->pid == pid);
-    l->pid = pid;
-    kind->db->provider->hand_out(kind->db, name, url);
-    return 0;
-}
-
-/* Those that workers will certainly ask for; others that ask meanwhile are not kept waiting for more than one. */
-static bool make_ahead(struct keeper *k, uint32_t at)
-{
-    char worker[16] = "main";
-    bool made = false;
-
-    if (at < k->options->n_workers)
-        snprintf(worker, sizeof worker, "gw%u", at);
-    for (size_t i = 0; i < N_KINDS; i++) {
-        struct kind *kind = &k->kinds[i];
-        char url[DB_URL_SIZE], name[DB_NAME_SIZE];
-        struct err err;
-
-        if (!kind->ready || !kind->template->early || at > k->options->n_workers)
-            continue;
-        made = true;
-        db_name(k->run, worker, name);
-        if (!find_lease(kind, name) && lease(k, kind, worker, 0, false, url, &err) < 0)
-            return false; /* said to the one who asks */
-    }
-    return made;
-}
-
-/* ---- requests */
+/* ---- servers that died */
 
 /* Everything as it was in the beginning, under the same names and addresses. */
-static void start_again(struct keeper *k, struct kind *kind)
+static void start_again(struct keeper *k, struct keep_kind *kind)
 {
     const struct db_provider *provider = kind->db->provider;
 
@@ -359,19 +257,19 @@ static void start_again(struct keeper *k, struct kind *kind)
     provider->forget(kind->db);
     prepare(k, kind);
     for (size_t i = 0; i < kind->n && kind->ready; i++) {
-        const struct lease *l = &kind->leases[i];
+        const struct keep_lease *l = &kind->leases[i];
         struct str what = STR_INIT;
 
-        kind->ready = provider->clone(kind->db, key_of(kind), l->name, &kind->err) == 0;
+        kind->ready = provider->clone(kind->db, keep_key_of(kind), l->name, &kind->err) == 0;
         if (kind->ready && l->sealed)
-            kind->ready = provider->seal(kind->db, key_of(kind), l->name, &what, &kind->err) == 0;
+            kind->ready = provider->seal(kind->db, keep_key_of(kind), l->name, &what, &kind->err) == 0;
         str_release(&what);
     }
     trace_event("db_restart", TRACE_TEXT("kind", provider->name), TRACE_BOOL("ok", kind->ready));
 }
 
 /* A server that has died takes its databases with it; the provider has put that right where nothing is to be forgotten. */
-static void look_at(struct keeper *k, struct kind *kind)
+static void look_at(struct keeper *k, struct keep_kind *kind)
 {
     if (!kind->ready || kind->db->provider->check(kind->db, &kind->err) == 0)
         return;
@@ -386,126 +284,16 @@ static void look_at(struct keeper *k, struct kind *kind)
         start_again(k, kind);
 }
 
-static void look(struct keeper *k)
+void keep_look(struct keeper *k)
 {
     look_at(k, &k->kinds[2]);
     if (!k->options->pg.url)
         look_at(k, &k->kinds[0]);
 }
 
-static struct kind *kind_of(struct keeper *k, const char *word)
-{
-    static const char *const words[N_KINDS] = {"postgres", "sqlite", "redis"};
-
-    for (size_t i = 0; i < N_KINDS; i++)
-        if (!strcmp(word, words[i]))
-            return &k->kinds[i];
-    return NULL;
-}
-
-static void answer_lease(struct keeper *k, struct kind *kind, const char *worker, int pid, bool reset,
-                         struct str *answer)
-{
-    const int n_restarts = kind->n_restarts;
-    char url[DB_URL_SIZE];
-    struct err err;
-    int code = lease(k, kind, worker, pid, reset, url, &err);
-
-    if (code < 0) {
-        look(k); /* the server's end is why, perhaps */
-        if (kind->ready && kind->n_restarts > n_restarts)
-            code = lease(k, kind, worker, pid, false, url, &err);
-    }
-    if (code == 0)
-        str_addf(answer, "ok %s\n", url);
-    else
-        str_addf(answer, "error %s\n", kind->ready ? err.text : kind->err.text);
-}
-
-/* A database that is new for who asks is clean. */
-static void answer_clean(struct keeper *k, struct kind *kind, const char *worker, int pid, struct str *answer)
-{
-    char name[DB_NAME_SIZE];
-    const int n_restarts = kind->n_restarts;
-    struct str what = STR_INIT;
-    struct err err;
-    struct lease *l;
-    int code;
-
-    db_name(k->run, worker, name);
-    l = find_lease(kind, name);
-    if (!l || (l->pid && l->pid != pid)) {
-        char url[DB_URL_SIZE];
-
-        code = lease(k, kind, worker, pid, false, url, &err);
-    } else
-        code = kind->db->provider->clean(kind->db, key_of(kind), name, &what, &err);
-    if (code < 0) {
-        look(k);
-        if (kind->ready && kind->n_restarts > n_restarts)
-            code = 0; /* nothing is cleaner than what is new */
-    }
-    str_addf(answer, code == 0 ? "ok %s\n" : "error %s\n",
-             code == 0     ? str_text(&what)
-             : kind->ready ? err.text
-                           : kind->err.text);
-    str_release(&what);
-}
-
-/* One that nobody has asked for is made: its name is taken then. */
-static void answer_seal(struct keeper *k, struct kind *kind, const char *worker, int pid, struct str *answer)
-{
-    char name[DB_NAME_SIZE], url[DB_URL_SIZE];
-    struct str what = STR_INIT;
-    struct err err;
-    int code = 0;
-
-    db_name(k->run, worker, name);
-    if (!find_lease(kind, name) && !k->options->pg_each)
-        code = lease(k, kind, worker, pid, false, url, &err);
-    if (code == 0)
-        code = kind->db->provider->seal(kind->db, key_of(kind), name, &what, &err);
-    if (code == 0) {
-        bool is_new;
-        struct lease *l = lease_of(kind, name, &is_new); /* it is not made ahead any more, either */
-
-        l->sealed = true;
-        l->pid = pid;
-    }
-    str_addf(answer, code == 0 ? "ok %s\n" : "error %s\n", code == 0 ? str_text(&what) : err.text);
-    str_release(&what);
-}
-
-static void answer_to(struct keeper *k, const char *request, struct str *answer)
-{
-    char verb[16] = "", word[16] = "", worker[64] = "";
-    int pid = 0;
-    struct kind *kind;
-
-    sscanf(request, "%15s %15s %63s %d", verb, word, worker, &pid);
-    kind = kind_of(k, word);
-    look(k);
-    if (!kind || !kind->template)
-        str_puts(answer, "error this run keeps no such database\n");
-    else if (!kind->ready)
-        str_addf(answer, "error %s\n", kind->err.text);
-    else if (!strcmp(verb, "ready"))
-        str_puts(answer, "ok\n");
-    else if (!strcmp(verb, "starts"))
-        str_addf(answer, "ok %d\n", kind->n_restarts);
-    else if (pid > 0 && !strcmp(verb, "clean"))
-        answer_clean(k, kind, worker, pid, answer);
-    else if (pid > 0 && !strcmp(verb, "seal") && kind->db->provider->seal)
-        answer_seal(k, kind, worker, pid, answer);
-    else if (pid > 0 && (!strcmp(verb, "lease") || !strcmp(verb, "reset")))
-        answer_lease(k, kind, worker, pid, !strcmp(verb, "reset"), answer);
-    else
-        str_puts(answer, "error no such request\n");
-}
-
 static void be_idle(struct keeper *k)
 {
-    for (size_t i = 0; i < N_KINDS; i++)
+    for (size_t i = 0; i < KEEP_KINDS; i++)
         if (k->kinds[i].ready && k->kinds[i].db->provider->idle)
             k->kinds[i].db->provider->idle(k->kinds[i].db);
 }
@@ -519,7 +307,7 @@ static void serve_one(struct keeper *k)
     if (fd < 0)
         return;
     if (request_read(fd, request)) {
-        answer_to(k, request, &answer);
+        keep_answer(k, request, &answer);
         request_answer(fd, &answer);
     }
     str_release(&answer);
@@ -537,11 +325,11 @@ static void serve(struct keeper *k)
 
         if (n > 0 && polls[1].revents)
             return;
-        look(k);
+        keep_look(k);
         if (n > 0 && polls[0].revents)
             serve_one(k);
         else if (more)
-            more = make_ahead(k, ahead++);
+            more = keep_make_ahead(k, ahead++);
         be_idle(k);
     }
 }
@@ -555,7 +343,7 @@ static void release(struct keeper *k)
         kill(k->pruner, SIGKILL); /* another day */
         waitpid(k->pruner, NULL, 0);
     }
-    for (size_t i = 0; i < N_KINDS; i++) {
+    for (size_t i = 0; i < KEEP_KINDS; i++) {
         if (k->kinds[i].db)
             k->kinds[i].db->provider->release(k->kinds[i].db);
         str_release(&k->kinds[i].output);
@@ -586,7 +374,7 @@ int keep_run(const struct keep_options *options, struct err *err)
     }
     if (code == 0) {
         place_clear(NULL, NULL);
-        for (size_t i = 0; i < N_KINDS; i++)
+        for (size_t i = 0; i < KEEP_KINDS; i++)
             prepare(&k, &k.kinds[i]);
         k.pruner = cache_prune_beside(&options->kept);
         serve(&k);

@@ -10,82 +10,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WAL_LOG_MOST (UINT64_C(100) << 20)
-
 static struct pg *pg_of(struct db *db)
 {
     return (struct pg *)db; /* db is its first member */
-}
-
-/* ---- names and addresses */
-
-void pg_template_name(const struct db *db, const char *key, char name[DB_NAME_SIZE])
-{
-    if (key && key[0])
-        snprintf(name, DB_NAME_SIZE, "hasten_t_%.40s", key);
-    else if (key)
-        db_name(db->run, "template", name); /* of this run alone */
-    else
-        snprintf(name, DB_NAME_SIZE, "template1"); /* nothing to set up */
-}
-
-static int lock_number(const char *text)
-{
-    char digits[9];
-
-    snprintf(digits, sizeof digits, "%.8s", text);
-    return (int)(uint32_t)strtoul(digits, NULL, 16);
-}
-
-bool pg_url_of(const char *url, const char *scheme, const char *name, char out[DB_URL_SIZE])
-{
-    const char *host = strstr(url, "://");
-    const size_t n_host = host ? strcspn(host + 3, "/?#") : 0;
-    const char *query = host ? strpbrk(host + 3 + n_host, "?") : NULL;
-    int n;
-
-    if (!host)
-        return false;
-    n = snprintf(out, DB_URL_SIZE, "%.*s://%.*s/%s%s", scheme ? (int)strlen(scheme) : (int)(host - url),
-                 scheme ? scheme : url, (int)n_host, host + 3, name, query ? query : "");
-    return n < DB_URL_SIZE;
-}
-
-void pg_own_url(const struct pg *pg, const char *name, const char *copy, bool straight, char url[DB_URL_SIZE])
-{
-    snprintf(url, DB_URL_SIZE, "%.64s://postgres@/%s?host=%s%s%.40s/%s&port=5432",
-             pg->options.scheme ? pg->options.scheme : "postgresql", name, pg->server.folder,
-             copy[0] ? "/" PLACE_COPY : "", copy, straight || pg->options.pooler == POOLER_OFF ? "s" : "p");
-}
-
-static void hand_out(struct db *db, const char *name, char url[DB_URL_SIZE])
-{
-    struct pg *pg = pg_of(db);
-    const char *given = pg->options.url;
-    const char *scheme = pg->options.scheme ? pg->options.scheme : "postgresql";
-
-    if (!given)
-        pg_own_url(pg, name, "", false, url);
-    else if (!strcmp(given, "env"))
-        snprintf(url, DB_URL_SIZE, "%.64s:///%s", scheme, name);
-    else
-        HS_CHECK(pg_url_of(given, pg->options.scheme, name, url)); /* pg_init has tried */
-}
-
-/* libpq knows no "postgresql+psycopg://", which SQLAlchemy's users write. */
-static int set_conninfo(struct pg *pg, struct err *err)
-{
-    const char *url = pg->options.url;
-    char unused[DB_URL_SIZE];
-
-    if (!url || !strcmp(url, "env"))
-        return 0;
-    if ((strncmp(url, "postgresql", 10) != 0 && strncmp(url, "postgres:", 9) != 0) ||
-        !pg_url_of(url, pg->options.scheme, "hasten_00000000_aaaaaaaaaaaaaaaa", unused))
-        return err_set(err, "'%.200s' is not the URL of a PostgreSQL server (postgresql://user@host:port/database)",
-                       url);
-    snprintf(pg->conninfo, sizeof pg->conninfo, "postgresql%s", strstr(url, "://"));
-    return 0;
 }
 
 int pg_init(struct pg *pg, const struct pg_options *options, const struct place *place, const char *run,
@@ -97,7 +24,7 @@ int pg_init(struct pg *pg, const struct pg_options *options, const struct place 
     snprintf(pg->db.run, sizeof pg->db.run, "%s", run);
     snprintf(pg->db.folder, sizeof pg->db.folder, "%s", place->folder);
     if (options->url)
-        return set_conninfo(pg, err);
+        return pg_set_conninfo(pg, err);
     if (pg_server_place(&pg->server, &options->server, place, run, err) < 0)
         return -1;
     pg_server_conninfo(&pg->server, pg->conninfo, sizeof pg->conninfo);
@@ -105,6 +32,14 @@ int pg_init(struct pg *pg, const struct pg_options *options, const struct place 
 }
 
 /* ---- asking the server */
+
+static int lock_number(const char *text)
+{
+    char digits[9];
+
+    snprintf(digits, sizeof digits, "%.8s", text);
+    return (int)(uint32_t)strtoul(digits, NULL, 16);
+}
 
 /* The first column of the first row; *found false when there is none. */
 int pg_ask(struct pg *pg, const char *sql, char *value, size_t size, bool *found, struct err *err)
@@ -267,91 +202,6 @@ static int start(struct db *db, struct err *err)
 
 /* ---- clones */
 
-const char *pg_strategy(int version, bool durable, uint64_t bytes)
-{
-    if (version < 150000)
-        return ""; /* files are copied, always */
-    return !durable || bytes > WAL_LOG_MOST ? " STRATEGY FILE_COPY" : " STRATEGY WAL_LOG";
-}
-
-static int drop(struct db *db, const char *name, struct err *err)
-{
-    struct pg *pg = pg_of(db);
-
-    if (pg->version >= 130000)
-        return pq_runf(pg->conn, err, "DROP DATABASE IF EXISTS %s WITH (FORCE)", name);
-    if (pq_runf(pg->conn, err,
-                "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity "
-                "WHERE datname = '%s'",
-                name) < 0)
-        return -1;
-    return pq_runf(pg->conn, err, "DROP DATABASE IF EXISTS %s", name);
-}
-
-/* What ALTER DATABASE ... SET has said of the template: CREATE DATABASE leaves it out. */
-static int copy_settings(struct pg *pg, const char *from, const char *to, struct err *err)
-{
-    static const char lists[] =
-        "'local_preload_libraries','search_path','session_preload_libraries','shared_preload_libraries',"
-        "'temp_tablespaces','unix_socket_directories'"; /* their values are lists of quoted names already */
-    struct str sql = STR_INIT;
-    struct str statements = STR_INIT;
-    int code;
-
-    str_addf(
-        &sql,
-        "SELECT format('ALTER %%s SET %%I TO %%s;', CASE WHEN s.setrole = 0 THEN format('DATABASE %%I', '%s') ELSE "
-        "format('ROLE %%I IN DATABASE %%I', (SELECT rolname FROM pg_catalog.pg_roles r WHERE r.oid = s.setrole), "
-        "'%s') END, split_part(c, '=', 1), CASE WHEN split_part(c, '=', 1) IN (%s) AND strpos(c, '=') < length(c) "
-        "THEN substr(c, strpos(c, '=') + 1) ELSE quote_literal(substr(c, strpos(c, '=') + 1)) END) "
-        "FROM pg_catalog.pg_db_role_setting s JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase, "
-        "unnest(s.setconfig) c WHERE d.datname = '%s'",
-        to, to, lists, from);
-    code = pq_run(pg->conn, str_text(&sql), &statements, err);
-    if (code == 0 && statements.len)
-        code = pq_run(pg->conn, str_text(&statements), NULL, err);
-    str_release(&sql);
-    str_release(&statements);
-    return code;
-}
-
-static uint64_t size_of(struct pg *pg, const char *name)
-{
-    char sql[128];
-    char value[32];
-    bool found;
-    struct err err;
-
-    snprintf(sql, sizeof sql, "SELECT pg_catalog.pg_database_size('%.63s')", name);
-    return pg_ask(pg, sql, value, sizeof value, &found, &err) == 0 ? strtoull(value, NULL, 10) : 0;
-}
-
-int pg_create(struct pg *pg, const char *name, const char *from, struct err *err)
-{
-    const uint64_t bytes = pg->durable ? size_of(pg, from) : 0;
-
-    return pq_runf(pg->conn, err, "CREATE DATABASE %s TEMPLATE %s%s", name, from,
-                   pg_strategy(pg->version, pg->durable, bytes));
-}
-
-int pg_clone_plainly(struct pg *pg, const char *key, const char *name, struct err *err)
-{
-    char from[DB_NAME_SIZE];
-    bool found;
-
-    pg_template_name(&pg->db, key, from);
-    if (pg_exists(pg, name, &found, err) < 0 || (found && pg_drop_any(pg, name, err) < 0) ||
-        pg_create(pg, name, from, err) < 0)
-        return -1;
-    if (key && copy_settings(pg, from, name, err) < 0) {
-        struct err unused;
-
-        drop(&pg->db, name, &unused);
-        return -1;
-    }
-    return 0;
-}
-
 int pg_begin(struct pg *pg, const char *key, const char *name, struct err *err)
 {
     if (!pg->options.url && open_to_clients(pg, err) < 0)
@@ -430,18 +280,6 @@ static void idle(struct db *db)
 {
     pg_pool_fill(pg_of(db));
     pg_consider_pooler(pg_of(db));
-}
-
-/* A template has to be made an ordinary database before it can be dropped. */
-int pg_drop_any(struct pg *pg, const char *name, struct err *err)
-{
-    bool found;
-
-    if (pg_exists(pg, name, &found, err) < 0)
-        return -1;
-    if (found && pq_runf(pg->conn, err, "ALTER DATABASE %s WITH IS_TEMPLATE false", name) < 0)
-        return strcmp(pq_state(), "3D000") == 0 ? 0 : -1; /* another run was faster */
-    return found ? drop(&pg->db, name, err) : 0;
 }
 
 /* ---- resets */
@@ -530,45 +368,18 @@ static void release(struct db *db)
     }
 }
 
-/* psql, as scripts for it are what people have (pg_dump writes them): \\copy, \\i, COPY ... FROM stdin. */
-static int command_for_sql(struct db *db, const char *url, const char *file, struct str *command, struct err *err)
-{
-    const struct pg *pg = pg_of(db);
-    char psql[PLACE_SIZE + 16] = "psql";
-
-    (void)err;
-    if (!pg->options.url) {
-        snprintf(psql, sizeof psql, "%s/psql", pg->server.program.bin);
-        if (access(psql, X_OK) < 0)
-            snprintf(psql, sizeof psql, "psql");
-    }
-    str_puts(command, "exec ");
-    db_shell_word(command, psql);
-    str_puts(command, " -X -q -v ON_ERROR_STOP=1 -o /dev/null -f ");
-    db_shell_word(command, file);
-    str_puts(command, " -d ");
-    if (strncmp(url, "postgresql+", 11) == 0) {
-        char plain[DB_URL_SIZE];
-
-        snprintf(plain, sizeof plain, "postgresql%s", strstr(url, "://"));
-        db_shell_word(command, plain);
-    } else
-        db_shell_word(command, url);
-    return 1;
-}
-
 const struct db_provider pg_provider = {
     .name = "postgres",
     .start = start,
     .template_begin = pg_template_begin,
     .template_end = pg_template_end,
     .clone = clone,
-    .hand_out = hand_out,
-    .fill = command_for_sql,
+    .hand_out = pg_hand_out,
+    .fill = pg_command_for_sql,
     .reset = reset,
     .clean = clean,
     .idle = idle,
-    .drop = drop,
+    .drop = pg_drop,
     .seal = pg_seal,
     .list = pg_list,
     .prune = pg_prune,

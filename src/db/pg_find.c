@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Where packages of systems and of people put it, each at a place of its own that is the same on every machine. */
 static const char *const folders[] = {
     "/usr/lib/postgresql/*/bin",                          /* Debian */
     "/usr/pgsql-*/bin",                                   /* Red Hat */
@@ -16,7 +17,7 @@ static const char *const folders[] = {
     "/usr/libexec/postgresql*",                           /* Alpine */
     "/opt/homebrew/opt/postgresql*/bin",                  /* Homebrew on ARM */
     "/usr/local/opt/postgresql*/bin",                     /* Homebrew on Intel */
-    "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",     /* Homebrew on Linux */
+    "/home/linuxbrew/.linuxbrew/opt/postgresql*/bin",     /* Homebrew on Linux: its own prefix, whoever installs it */
     "/opt/local/lib/postgresql*/bin",                     /* MacPorts */
     "/Applications/Postgres.app/Contents/Versions/*/bin", /* Postgres.app */
     "/usr/local/pgsql/bin",                               /* built by hand */
