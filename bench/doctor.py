@@ -5,16 +5,19 @@
     doctor.py fix   [--pairs 5]                  all defects that --fix can mend: the gain, beside the possible one
     doctor.py healthy                            the project without defects: doctor must advise nothing
     doctor.py tail  [--pairs 5]                  a test longer than a worker's share: what is said of the run's end
+    doctor.py corpus --only NAMES [--pairs 5]    suites of corpus.toml: each advice really followed, in a copy
 
 Runs hasten beside this Python. Seconds are those of a plain run, without the time for which others had the processor.
 """
 
 import argparse
+import ast
 import json
 import os
 import pathlib
 import re
 import shlex
+import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +25,10 @@ import tempfile
 import time
 from importlib.metadata import entry_points
 
-from hasten.doctor.suite import Suite
+import suites
+from hasten.doctor import fix, simulate
+from hasten.doctor.advice import IniEdit
+from hasten.doctor.suite import Suite, _end
 
 PROGRAM = os.environ.get("HASTEN_PROGRAM") or str(pathlib.Path(sys.executable).with_name("hasten"))
 BUSY = "import time\nend = time.thread_time() + {}\nwhile time.thread_time() < end:\n    pass\n"
@@ -423,6 +429,138 @@ def command_tail(options):
     return 0 if abs(said - real) <= 0.2 * real else 1
 
 
+def followed(folder, candidate, say):
+    """Does what was advised, in files of this copy. What is left for the command: (arguments, environment), or None."""
+    key, variant = candidate["key"], candidate["variant"]
+    if candidate["edits"]:
+        for edit in candidate["edits"]:
+            edit = IniEdit(**edit)
+            path = fix.target(str(folder), say["inipath"], edit)
+            fix.write(path, fix.edited(path, fix.read(path), edit))
+        return [], {}
+    if key in ("gc", "gc thresholds"):
+        conftest = folder / "conftest.py"
+        old = conftest.read_text() if conftest.exists() else ""
+        start = "import gc\n\ngc.disable()\n" if key == "gc" else "import gc\n\n"
+        then = "gc.enable()" if key == "gc" else f"gc.set_threshold(*{variant['simulate']['thresholds']})"
+        hook = f"\n\ndef pytest_collection_finish():\n    gc.freeze()\n    {then}\n"
+        conftest.write_text(start + old + hook)
+        return [], {}
+    if key.startswith("import "):
+        file, _, line = key.removeprefix("import ").rpartition(":")
+        path = folder / file
+        tree = ast.parse(path.read_text())
+        lazy = simulate.Lazy.__new__(simulate.Lazy)
+        lazy.lines = {str(path): {int(line)}}
+        lazy.edit(tree, path)
+        path.write_text(ast.unparse(tree))
+        return [], {}
+    if key.startswith("sleep "):
+        file, _, line = key.removeprefix("sleep ").rpartition(":")
+        lines = (folder / file).read_text().splitlines(keepends=True)
+        lines[int(line) - 1] = re.sub(r"\b(time\.)?sleep\(.*\)", "None", lines[int(line) - 1])
+        (folder / file).write_text("".join(lines))
+        return [], {}
+    if variant["simulate"] or variant["python"]:
+        return None
+    return variant["args"], dict(variant["env"])
+
+
+def corpus_seconds(folder, command, environment, changes, clock):
+    """One run of a command: by the doctor's clock of this candidate."""
+    environment = dict(environment)
+    for name, value in changes.items():
+        environment.pop(name, None)
+        if value is not None:
+            environment[name] = value.replace("{folder}", f"{folder}.kept")
+    start, process = (
+        time.monotonic(),
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ),
+    )
+    waited, cpu, status, _late = _end(process.pid, None)
+    process.returncode = status
+    if status not in (0, 1):
+        raise SystemExit(f"{shlex.join(command)} ended with status {status}")
+    wall = time.monotonic() - start
+    return {"quiet_s": wall - waited, "wall_s": wall, "cpu_s": cpu}[clock]
+
+
+def corpus_suite(options, suite):
+    """Rows (key, said, its spread, truth, its spread) of what was advised."""
+    python = str(options.cache.python(suite, "hasten"))
+    program = str(pathlib.Path(python).with_name("hasten"))
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="hasten-bench-") as name:
+        base = pathlib.Path(name)
+        for kind in ("seen", "bad"):
+            shutil.copytree(options.cache.source(suite), base / kind)
+
+        def environment(folder):
+            plain = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PYTHON"))}
+            return {**plain, "PYTHONPATH": str(folder / suite.src)}
+
+        tests = [*suite.tests, *suite.args]
+        command = [program, "doctor", "--json", "--no-orders", "--no-lines", "--no-interpreters", "-n", "2"]
+        command += ["--within", options.within, "--pairs", str(options.pairs), *tests]
+        done = subprocess.run(
+            command, cwd=base / "seen", env=environment(base / "seen"), capture_output=True, text=True
+        )
+        if done.returncode:
+            raise SystemExit(f"{suite.name}: doctor ended with {done.returncode}: {done.stderr}")
+        page = json.loads(done.stdout)
+        for note in page["notes"]:
+            if note["key"] in ("time", "part"):
+                print(f"  {note['text']} {note['details']}", flush=True)
+        inipath = next((str(base / "good" / n) for n in ("pytest.ini", "tox.ini") if (base / "seen" / n).exists()), "")
+        plain = [python, "-m", "pytest", *tests]
+        for candidate in (one for one in page["candidates"] if one["advised"]):
+            said = candidate["saving"]
+            shutil.rmtree(base / "good", ignore_errors=True)
+            shutil.copytree(base / "bad", base / "good")
+            more = followed(base / "good", candidate, {"inipath": inipath})
+            if more is None:
+                print(f"{suite.name:14} {candidate['key']:20} said {said['seconds']:5.2f} s, cannot be followed here")
+                continue
+            found = []
+            good = [*plain, *more[0]]
+            if candidate["variant"]["runner"] == "run":
+                good = [program, "run", "--no-live", "-n", "2", *tests]
+            sides = {"bad": (plain, {}), "good": (good, more[1])}
+            for i in range(options.pairs + 1):
+                times = {}
+                for kind in ("bad", "good")[:: 1 if i % 2 else -1]:
+                    run, changes = sides[kind]
+                    folder = base / kind
+                    times[kind] = corpus_seconds(folder, run, environment(folder), changes, candidate["clock"])
+                if i:
+                    found.append(times["bad"] - times["good"])
+            real = statistics.median(found)
+            noise = 1.4826 * statistics.median(abs(d - real) for d in found)
+            rows.append((candidate["key"], said["seconds"], said["spread"], real, noise, page["total_s"]))
+            print(f"{suite.name:14} {candidate['key']:20} said {said['seconds']:5.2f} s +-{said['spread']:.2f} of "
+                  f"{page['total_s']:.2f} s, truth {real:5.2f} s +-{noise:.2f}", flush=True)  # fmt: skip
+    if not rows:
+        print(f"{suite.name:14} no advice ({page['total_s']:.2f} s)", flush=True)
+    return rows
+
+
+def command_corpus(options):
+    options.cache = suites.Cache(options.cache)
+    rows = [row for suite in suites.load(options.only.split(",")) for row in corpus_suite(options, suite)]
+    wrong = [key for key, said, spread, real, noise, _total in rows
+             if abs(said - real) > max(0.2 * abs(real), 0.02, spread + noise)]  # fmt: skip
+    idle = [key for key, _said, _spread, real, noise, _total in rows if real + noise <= 0]
+    print(f"{len(rows)} advised; {len(wrong)} not within 20 % or the noise: {wrong}; {len(idle)} did not pay: {idle}")
+    return 1 if wrong or idle else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     verbs = parser.add_subparsers(dest="verb", required=True)
@@ -431,11 +569,14 @@ def main():
         ("fix", command_fix, 5),
         ("healthy", command_healthy, 7),
         ("tail", command_tail, 5),
+        ("corpus", command_corpus, 5),
     ):
         verb = verbs.add_parser(name)
         verb.add_argument("--pairs", type=int, default=pairs)
-        verb.add_argument("--only", default="", help="some of " + ",".join(DEFECTS))
+        verb.add_argument("--only", default="", help="some of " + ",".join(DEFECTS) + "; of corpus: suites")
         verb.set_defaults(function=function)
+    verb.add_argument("--cache", default=suites.DEFAULT_CACHE, help="of corpus.py prepare --hasten")
+    verb.add_argument("--within", default="10m", help="the time that the doctor has for each suite")
     options = parser.parse_args()
     return options.function(options)
 
