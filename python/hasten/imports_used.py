@@ -13,8 +13,9 @@ from hasten.imports_edit import File, bound
 from hasten.imports_names import Def
 
 # src/imports/log.h
+MAGIC = b"HSIMPRT2"
 HEADER, RECORD = 64, struct.Struct("=II")
-LOAD = struct.Struct("=IIIIIIIIIIQQQQQQq")  # place (4), seq, parent, thread, name, origin, flags, times (6), bytes
+LOAD = struct.Struct("=IIIIIIIIIIIIQQQQQQq")  # place (6), seq, parent, thread, name, origin, flags, times (6), bytes
 TEXT, LOADED = 1, 2
 FAILED_OR_WAITED = 1 | 2
 
@@ -37,6 +38,8 @@ class Load:
 def loads(path: str) -> list[Load]:
     with open(path, "rb") as file:
         data = file.read()
+    if data[:8] != MAGIC:
+        raise ValueError(f"{path} is no log of imports as src/imports/log.h has them")
     (used,) = struct.unpack_from("=Q", data, 16)
     texts = [""]
     found = []
@@ -50,7 +53,7 @@ def loads(path: str) -> list[Load]:
             texts.append(data[at + 16 : at + 16 + n].decode(errors="replace"))
         elif kind == LOADED:
             fields = LOAD.unpack_from(data, at + 8)
-            importer, file_id, line, function, number, parent, _, name, _, flags, *times = fields
+            importer, file_id, line, function, _, _, number, parent, _, name, _, flags, *times = fields
             if not flags & FAILED_OR_WAITED:
                 place = (texts[importer], texts[file_id], line, texts[function])
                 found.append(Load(texts[name], *place, number, parent, times[4] + times[5], times[6]))

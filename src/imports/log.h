@@ -1,7 +1,7 @@
 /*
  * log.h - what a measured process writes down about its imports: a file that it maps, and that outlives it.
  *
- * Layout (native byte order: it is read on the machine that wrote it, and thrown away):
+ * Layout (native byte order: it is read on the machine that wrote it, and thrown away), which imports_used.py reads, too:
  *     0   struct log_header
  *     64  records, one after another, each a multiple of 8 bytes that begins with struct log_record
  *
