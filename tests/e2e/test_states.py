@@ -137,7 +137,7 @@ def test_endless_loop_after_the_last_test_is_ended_with_its_stack_and_every_resu
     conftest = f"def endless(config):\n    if not hasattr(config, 'workerinput'): return\n    {LOOPS[loop]}\n\n{head}\n"
     conftest += "" if place == "exit" else f"    endless({config})\n"
     folder = suite({"test_a.py": TESTS, "conftest.py": conftest})
-    run = run_hasten(folder, "-n1", "--timeout=0.5", f"--start={start}", env={"HASTEN_TEST_END_MS": "500"})
+    run = run_hasten(folder, "-n1", "--timeout=1", f"--start={start}", env={"HASTEN_TEST_END_MS": "500"})
     cases = [(case.name, case.outcome) for case in run.cases() if case.outcome == "passed"]
     assert sorted(cases) == [(f"test_quick[{i}]", "passed") for i in range(4)]
     assert "4 passed" in run.out
