@@ -74,7 +74,7 @@ def data(profile: Profile, root: str) -> dict[str, Any]:
                 "times": one["times"],
                 "wall": round(one["wall"] * 1e9),
                 "cpu": round(one["cpu"] * 1e9),
-                "does": "waits" if one["cpu"] * 2 < one["wall"] else "computes",
+                "does": "waits" if one.get("waits") else "computes",
                 "source": linecache.getline(one["file"], one["line"]).strip()[:120],
             }
             for one in profile["work"]

@@ -140,6 +140,7 @@ static void add_works(struct str *out, const struct profile *p)
         str_addf(out, ",\"line\":%" PRIu32 ",\"times\":%" PRIu32, w->line, w->n);
         seconds(out, "wall", w->wall_ns);
         seconds(out, "cpu", w->cpu_ns);
+        flag(out, "waits", work_waits(w));
         str_puts(out, "}");
     }
 }

@@ -131,6 +131,9 @@ void profile_own(struct profile *p, const char *root);
 /* own.c: the file is such a one. */
 bool profile_is_own(const char *file, const char *root);
 
+/* work.c: the line used less than half of its time on the processor. */
+bool work_waits(const struct work_line *w);
+
 /* work.c; called by profile_add, profile_finish, profile_release */
 void work_add(struct profile *p, const struct log *log);
 void work_finish(struct profile *p);

@@ -10,6 +10,11 @@ struct worked {
     uint32_t n;
 };
 
+bool work_waits(const struct work_line *w)
+{
+    return w->cpu_ns * 2 < w->wall_ns;
+}
+
 static struct work_line *line_of(struct profile *p, const char *file, uint32_t line, uint32_t module)
 {
     struct work_line *w;

@@ -427,7 +427,7 @@ static void add_work(struct page *page)
         read_line(w->file, w->line, text, sizeof text);
         table_addf(&table, "%.1f", ms(w->wall_ns));
         table_addf(&table, "%.1f", ms(w->cpu_ns));
-        table_addf(&table, "%s", w->cpu_ns * 2 < w->wall_ns ? "waits" : "computes");
+        table_addf(&table, "%s", work_waits(w) ? "waits" : "computes");
         table_addf(&table, "%s:%u", shown(page, w->file), w->line);
         table_addf(&table, "%s", text);
     }

@@ -79,35 +79,20 @@ def compile_extension(folder: Path, text: str, what: str, how: int = 1) -> None:
     subprocess.run(["cc", "-shared", "-fPIC", "-O1", *headers(), "-o", library, source], check=True)
 
 
-def test_who_takes_a_name_needs_what_getattr_imports_for_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("taken", "goes"), [("Thing", {"first"}), ("Other", {"first", "pk.thing"})])
+def test_who_takes_a_name_needs_what_getattr_imports_for_it(tmp_path: Path, taken: str, goes: set[str]) -> None:
     files = {
-        "pk__init": PACKAGE,
+        "pk__init": PACKAGE + "\n    Other = 1\n",
         "pk__thing": "class Thing: pass\n",
         "first": "from pk import Thing\n",
-        "second": "from pk import Thing\n",
+        "second": f"from pk import {taken}\n",
     }
     write(tmp_path, app="import first\nimport second\n", **files)
     before = measure(tmp_path, "app")
-    assert at(before, "app.py", 1)["saved"]["modules"] == 1  # first; second takes the name, too
+    assert at(before, "app.py", 1)["saved"]["modules"] == len(goes)
     write(tmp_path, app="def use():\n    import first\nimport second\n", **files)
     after = measure(tmp_path, "app")
-    assert modules(before).keys() - modules(after).keys() == {"first"}
-
-
-def test_another_name_does_not(tmp_path: Path) -> None:
-    package = PACKAGE + "\n    Other = 1\n"
-    files = {
-        "pk__init": package,
-        "pk__thing": "class Thing: pass\n",
-        "first": "from pk import Thing\n",
-        "second": "from pk import Other\n",
-    }
-    write(tmp_path, app="import first\nimport second\n", **files)
-    before = measure(tmp_path, "app")
-    assert at(before, "app.py", 1)["saved"]["modules"] == 2
-    write(tmp_path, app="def use():\n    import first\nimport second\n", **files)
-    after = measure(tmp_path, "app")
-    assert modules(before).keys() - modules(after).keys() == {"first", "pk.thing"}
+    assert modules(before).keys() - modules(after).keys() == goes
 
 
 @pytest.mark.parametrize("how", [0, 1], ids=["by_import", "straight"])

@@ -456,7 +456,7 @@ def test_lines_that_work_while_they_are_imported_are_named() -> None:
     assert not keys(imports.find, of)
     of.imports = {
         "work": [
-            {"file": "/p/conftest.py", "line": 3, "wall": 1.5, "cpu": 0.1},
+            {"file": "/p/conftest.py", "line": 3, "wall": 1.5, "cpu": 0.1, "waits": True},
             {"file": "/p/app.py", "line": 7, "wall": 0.5, "cpu": 0.4},
             {"file": "/p/app.py", "line": 8, "wall": 0.1, "cpu": 0.1},  # less than is said
             {"file": "/p/site-packages/far.py", "line": 1, "wall": 2.0, "cpu": 2.0},

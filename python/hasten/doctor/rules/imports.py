@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import Any
 
 from hasten.doctor.advice import Candidate, Facts, Note
 from hasten.doctor.suite import Variant
@@ -36,14 +35,10 @@ def find(facts: Facts) -> Iterator[Candidate | Note]:
     yield from _working(facts)
 
 
-def _does(line: dict[str, Any]) -> str:
-    return "waits" if line["cpu"] * 2 < line["wall"] else "computes"
-
-
 def _working(facts: Facts) -> Iterator[Note]:
     """Lines that do something else than import, each time the module is imported."""
     found = [
-        f"{facts.short(one['file'])}:{one['line']} {_does(one)} {one['wall']:.2f} s"
+        f"{facts.short(one['file'])}:{one['line']} {'waits' if one.get('waits') else 'computes'} {one['wall']:.2f} s"
         for one in facts.imports.get("work", ())
         if one["wall"] >= facts.floor_s * facts.scale and facts.own(one["file"])
     ]
